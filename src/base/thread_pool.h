@@ -1,0 +1,58 @@
+#pragma once
+
+#include <atomic>
+#include <cstdint>
+#include <exception>
+#include <mutex>
+#include <thread>
+#include <type_traits>
+#include <vector>
+
+namespace sampan {
+
+// A fixed set of worker threads for data-parallel loops. Workers spin for some microseconds after a loop (the next layer's
+// loop is usually that near) and then sleep in the kernel: an idle program uses no CPU.
+// parallel_for is called from one thread at a time; loops do not nest.
+class ThreadPool {
+ public:
+  // threads >= 1, the calling thread included: ThreadPool(1) runs everything on the caller.
+  explicit ThreadPool(int threads);
+  ~ThreadPool();
+  ThreadPool(const ThreadPool&) = delete;
+  ThreadPool& operator=(const ThreadPool&) = delete;
+
+  int size() const { return static_cast<int>(workers_.size()) + 1; }
+
+  // Calls body(index, thread) for every index in [0, count) exactly once, in any order, on up to size() threads; thread is
+  // in [0, size()). Returns when all calls have. The first exception thrown by a body is rethrown here; indices not yet
+  // started are then left out.
+  template <typename Body>
+  void parallel_for(std::int64_t count, Body&& body) {
+    using Plain = std::remove_reference_t<Body>;
+    run(count, const_cast<void*>(static_cast<const void*>(&body)),
+        [](void* context, std::int64_t index, int thread) { (*static_cast<Plain*>(context))(index, thread); });
+  }
+
+ private:
+  using Call = void (*)(void* context, std::int64_t index, int thread);
+
+  void run(std::int64_t count, void* context, Call call);
+  void work(int thread);
+  void take_indices(int thread);
+
+  std::vector<std::thread> workers_;
+  std::atomic<std::uint32_t> generation_{0};  // a new value starts a loop
+  std::atomic<int> busy_workers_{0};
+  std::atomic<bool> stopping_{false};
+  alignas(64) std::atomic<std::int64_t> next_index_{0};
+  std::int64_t count_ = 0;
+  void* context_ = nullptr;
+  Call call_ = nullptr;
+  std::mutex error_mutex_;
+  std::exception_ptr error_;
+};
+
+// Threads for a program that was not told: the CPUs this process may run on (affinity and cgroup quota respected).
+int default_thread_count();
+
+}  // namespace sampan
