@@ -24,21 +24,33 @@ std::size_t utf8_sequence_length(std::string_view text) {
   return length;
 }
 
+// True for a well-formed sequence that a terminal or a log viewer obeys rather than shows: control
+// characters (C0, delete, C1), line and paragraph separators, changes of the reading direction.
+bool is_control(std::string_view sequence) {
+  const auto byte = [&](std::size_t i) { return static_cast<unsigned char>(sequence[i]); };
+  if (sequence.size() == 1) return byte(0) < 0x20 || byte(0) == 0x7F;
+  if (sequence.size() == 2) return byte(0) == 0xC2 && byte(1) < 0xA0;
+  if (sequence.size() != 3 || byte(0) != 0xE2) return false;
+  return (byte(1) == 0x80 && byte(2) >= 0xA8 && byte(2) <= 0xAE) ||
+         (byte(1) == 0x81 && byte(2) >= 0xA6 && byte(2) <= 0xA9);
+}
+
 }  // namespace
 
 std::string printable(std::string_view untrusted, std::size_t max_bytes) {
   std::string out;
-  for (std::size_t i = 0; i < untrusted.size();) {
-    if (out.size() >= max_bytes) return out + "…";
-    const std::size_t length = utf8_sequence_length(untrusted.substr(i));
-    const auto byte = static_cast<unsigned char>(untrusted[i]);
-    if (length == 0 || byte < 0x20 || byte == 0x7F) {
-      out += fmt::format("\\x{:02x}", byte);
-      ++i;
-    } else {
-      out += untrusted.substr(i, length);
-      i += length;
+  while (!untrusted.empty()) {
+    const std::size_t length = utf8_sequence_length(untrusted);
+    const std::size_t taken = length == 0 ? 1 : length;
+    std::string piece(untrusted.substr(0, taken));
+    if (length == 0 || is_control(piece)) {
+      std::string escaped;
+      for (const char c : piece) escaped += fmt::format("\\x{:02x}", static_cast<unsigned char>(c));
+      piece = escaped;
     }
+    if (piece.size() > max_bytes - out.size()) return out + "…";
+    out += piece;
+    untrusted.remove_prefix(taken);
   }
   return out;
 }

@@ -21,9 +21,10 @@ enum class ErrorCode {
   kCancelled,  // the user stopped it
 };
 
-// What the world did wrong: a file, a request, the network. The message is one line for the user, names the thing and,
-// where two numbers disagree, both ("gguf: tensor blk.3.attn_q: 4096 bytes declared, 2048 left"). It is caught at the
-// request, thread and main boundary, where it becomes an HTTP status or exit code 2.
+// What the world did wrong: a file, a request, the network. The message is one line for the user,
+// names the thing and, where two numbers disagree, both ("gguf: tensor blk.3.attn_q: 4096 bytes
+// declared, 2048 left"). It is caught at the request, thread and main boundary, where it becomes an
+// HTTP status or exit code 2.
 class Error : public std::runtime_error {
  public:
   Error(ErrorCode code, const std::string& message) : std::runtime_error(message), code_(code) {}
@@ -39,14 +40,16 @@ class InternalError : public std::logic_error {
   using std::logic_error::logic_error;
 };
 
-// Throws Error with a formatted message: fail(ErrorCode::kInvalidData, "gguf: version {} is not 2 or 3", version).
+// Throws Error with a formatted message: fail(ErrorCode::kInvalidData, "gguf: version {} is not 2
+// or 3", version).
 template <typename... Args>
 [[noreturn]] void fail(ErrorCode code, fmt::format_string<Args...> format, Args&&... args) {
   throw Error(code, fmt::format(format, std::forward<Args>(args)...));
 }
 
-// A piece of an untrusted string that is safe to show in a one-line message: control characters and broken UTF-8
-// escaped as \xNN, at most max_bytes of it (then "…").
+// A piece of an untrusted string that is safe to show in a one-line message: control characters
+// (line and paragraph separators and changes of the reading direction too) and broken UTF-8 escaped
+// as \xNN, at most max_bytes of the result (then "…").
 std::string printable(std::string_view untrusted, std::size_t max_bytes = 80);
 
 [[noreturn]] void check_failed(const char* condition, const char* file, int line);

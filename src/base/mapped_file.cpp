@@ -5,6 +5,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <cerrno>
 #include <cstring>
 #include <utility>
@@ -30,7 +31,8 @@ struct Descriptor {
 }  // namespace
 
 MappedFile::MappedFile(const std::filesystem::path& path) : path_(path) {
-  const int fd = ::open(path.c_str(), O_RDONLY | O_CLOEXEC);
+  // Without O_NONBLOCK, a named pipe would wait here for a writer.
+  const int fd = ::open(path.c_str(), O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOCTTY);
   if (fd < 0) fail_errno(path);
   const Descriptor descriptor{fd};
   struct stat info {};
@@ -62,18 +64,21 @@ MappedFile& MappedFile::operator=(MappedFile&& other) noexcept {
 }
 
 void MappedFile::release_pages(std::size_t offset, std::size_t size) const {
-  const std::size_t page = static_cast<std::size_t>(::sysconf(_SC_PAGESIZE));
+  if (offset >= size_) return;
+  const auto page = static_cast<std::size_t>(::sysconf(_SC_PAGESIZE));
+  const std::size_t stop = offset + std::min(size, size_ - offset);
   const std::size_t begin = (offset + page - 1) / page * page;
-  const std::size_t end = (offset + size) / page * page;
-  if (begin >= end || end > size_ + page) return;
+  // The mapping's last page is the file's alone, however little of it the file fills.
+  const std::size_t end = stop == size_ ? (stop + page - 1) / page * page : stop / page * page;
+  if (begin >= end) return;
   ::madvise(const_cast<std::byte*>(data_) + begin, end - begin, MADV_DONTNEED);
 }
 
 std::string read_file(const std::filesystem::path& path, std::uint64_t max_bytes) {
   const MappedFile file(path);
   if (file.bytes().size() > max_bytes) {
-    fail(ErrorCode::kLimit, "{}: {} bytes, at most {} are read", printable(path.string(), 300), file.bytes().size(),
-         max_bytes);
+    fail(ErrorCode::kLimit, "{}: {} bytes, at most {} are read", printable(path.string(), 300),
+         file.bytes().size(), max_bytes);
   }
   return std::string(reinterpret_cast<const char*>(file.bytes().data()), file.bytes().size());
 }

@@ -8,12 +8,13 @@
 
 namespace sampan {
 
-// A file mapped read-only. The bytes stay valid for the object's life; moving it does not move the bytes. Thread-safe.
-// A file that is truncated while mapped raises SIGBUS on access, as for every mapping.
+// A file mapped read-only. The bytes stay valid for the object's life; moving it does not move the
+// bytes. Thread-safe. A file that is truncated while mapped raises SIGBUS on access, as for every
+// mapping.
 class MappedFile {
  public:
-  // Throws Error kNotFound, kPermission or kIo naming the path. A directory or an empty file: an empty file maps to an
-  // empty span, a directory is kInvalidArgument.
+  // Throws Error kNotFound, kPermission or kIo naming the path. A directory or an empty file: an
+  // empty file maps to an empty span, a directory is kInvalidArgument.
   explicit MappedFile(const std::filesystem::path& path);
   ~MappedFile();
   MappedFile(MappedFile&& other) noexcept;
@@ -23,7 +24,8 @@ class MappedFile {
 
   std::span<const std::byte> bytes() const { return {data_, size_}; }
   const std::filesystem::path& path() const { return path_; }
-  // Tells the kernel that [offset, offset + size) will not be read again soon, so its pages need not stay resident.
+  // Tells the kernel that [offset, offset + size) will not be read again soon, so its pages need
+  // not stay resident.
   void release_pages(std::size_t offset, std::size_t size) const;
 
  private:
@@ -32,7 +34,8 @@ class MappedFile {
   std::size_t size_ = 0;
 };
 
-// The whole of a small text file. Throws Error kNotFound / kPermission / kIo, and kLimit above max_bytes.
+// The whole of a small text file. Throws Error kNotFound / kPermission / kIo, and kLimit above
+// max_bytes.
 std::string read_file(const std::filesystem::path& path, std::uint64_t max_bytes = 256ull << 20);
 
 }  // namespace sampan

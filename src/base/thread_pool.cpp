@@ -4,16 +4,17 @@
 
 #include <algorithm>
 #include <chrono>
-#include <cstdio>
 #include <fstream>
-#include <string>
+#include <system_error>
+#include <utility>
 
 #include "base/error.h"
 
 namespace sampan {
 namespace {
 
-// Long enough to bridge the serial gap between two loops of a forward pass, short enough not to be seen in `top`.
+// Long enough to bridge the serial gap between two loops of a forward pass, short enough not to be
+// seen in `top`.
 constexpr auto kSpinTime = std::chrono::microseconds(100);
 
 void pause() {
@@ -22,7 +23,8 @@ void pause() {
 #endif
 }
 
-// Waits until value differs from old: spins, then sleeps in the kernel (std::atomic::wait is a futex on Linux).
+// Waits until value differs from old: spins, then sleeps in the kernel (std::atomic::wait is a
+// futex on Linux).
 template <typename T>
 void wait_for_change(const std::atomic<T>& value, T old) {
   const auto deadline = std::chrono::steady_clock::now() + kSpinTime;
@@ -35,13 +37,23 @@ void wait_for_change(const std::atomic<T>& value, T old) {
   value.wait(old, std::memory_order_acquire);
 }
 
-// CPUs' worth of time that the cgroup v2 quota allows, or a large number.
+// quota / period in whole CPUs, at least one; a large number for no limit.
+int cpus_of(double quota, double period) {
+  if (!(quota > 0) || !(period > 0)) return 1 << 20;
+  return static_cast<int>(std::clamp(quota / period + 0.5, 1.0, double{1 << 20}));
+}
+
+// CPUs' worth of time that the cgroup quota (v2, else v1) allows. Version 2 says "max" for no
+// limit, version 1 -1.
 int cgroup_cpu_limit() {
-  std::ifstream file("/sys/fs/cgroup/cpu.max");
-  std::string quota;
+  double quota = 0;
   double period = 0;
-  if (!(file >> quota >> period) || quota == "max" || period <= 0) return 1 << 20;
-  return std::max(1, static_cast<int>(std::stod(quota) / period + 0.5));
+  if (std::ifstream v2("/sys/fs/cgroup/cpu.max"); v2) {
+    return v2 >> quota >> period ? cpus_of(quota, period) : 1 << 20;
+  }
+  std::ifstream v1_quota("/sys/fs/cgroup/cpu/cpu.cfs_quota_us");
+  std::ifstream v1_period("/sys/fs/cgroup/cpu/cpu.cfs_period_us");
+  return v1_quota >> quota && v1_period >> period ? cpus_of(quota, period) : 1 << 20;
 }
 
 }  // namespace
@@ -49,12 +61,21 @@ int cgroup_cpu_limit() {
 ThreadPool::ThreadPool(int threads) {
   SAMPAN_CHECK(threads >= 1);
   workers_.reserve(static_cast<std::size_t>(threads - 1));
-  for (int i = 1; i < threads; ++i) {
-    workers_.emplace_back([this, i] { work(i); });
+  try {
+    for (int i = 1; i < threads; ++i) {
+      workers_.emplace_back([this, i] { work(i); });
+    }
+  } catch (const std::system_error& error) {
+    const int started = size();
+    stop();
+    fail(ErrorCode::kLimit, "threads: {} asked for, {} started: {}", threads, started,
+         error.code().message());
   }
 }
 
-ThreadPool::~ThreadPool() {
+ThreadPool::~ThreadPool() { stop(); }
+
+void ThreadPool::stop() {
   stopping_.store(true);
   generation_.fetch_add(1);
   generation_.notify_all();
@@ -63,22 +84,24 @@ ThreadPool::~ThreadPool() {
 
 void ThreadPool::run(std::int64_t count, void* context, Call call) {
   if (count <= 0) return;
+  SAMPAN_CHECK(call_ == nullptr);
   context_ = context;
   call_ = call;
   count_ = count;
   next_index_.store(0, std::memory_order_relaxed);
   if (count > 1 && !workers_.empty()) {
-    busy_workers_.store(static_cast<int>(workers_.size()), std::memory_order_relaxed);
-    generation_.fetch_add(1, std::memory_order_release);
+    open_.store(true);
+    generation_.fetch_add(1);
     generation_.notify_all();
     take_indices(0);
-    for (int left = busy_workers_.load(std::memory_order_acquire); left != 0;
-         left = busy_workers_.load(std::memory_order_acquire)) {
-      wait_for_change(busy_workers_, left);
+    open_.store(false);
+    for (int left = inside_.load(); left != 0; left = inside_.load()) {
+      wait_for_change(inside_, left);
     }
   } else {
     take_indices(0);
   }
+  call_ = nullptr;
   if (error_) std::rethrow_exception(std::exchange(error_, nullptr));
 }
 
@@ -86,11 +109,11 @@ void ThreadPool::work(int thread) {
   std::uint32_t seen = 0;
   for (;;) {
     wait_for_change(generation_, seen);
-    ++seen;  // loops do not overlap, so generations are met one by one
+    seen = generation_.load();
     if (stopping_.load()) return;
-    take_indices(thread);
-    busy_workers_.fetch_sub(1, std::memory_order_release);
-    busy_workers_.notify_one();
+    inside_.fetch_add(1);
+    if (open_.load()) take_indices(thread);
+    if (inside_.fetch_sub(1) == 1) inside_.notify_one();
   }
 }
 
