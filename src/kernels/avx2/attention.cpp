@@ -1,0 +1,301 @@
+#include "kernels/attention_table.h"
+#include "kernels/avx2/vector_math.h"
+#include "kernels/lanes.h"
+
+namespace sampan {
+namespace {
+
+constexpr std::int64_t kPage = 64;
+constexpr int kPageVectors = 8;
+
+inline __m256 load(const float* x) { return _mm256_loadu_ps(x); }
+inline __m256 load(const std::uint16_t* x) {
+  return _mm256_cvtph_ps(_mm_loadu_si128(reinterpret_cast<const __m128i*>(x)));
+}
+
+inline void prefetch(const void* x) { _mm_prefetch(static_cast<const char*>(x), _MM_HINT_T0); }
+template <typename T>
+inline const T* at(const T* x, std::int64_t offset) {
+  return x == nullptr ? nullptr : x + offset;
+}
+
+// Rows a block: 6 rows of 2 accumulators each, 2 vectors of the cache and a broadcast fit the 16
+// registers.
+constexpr int kMaxBlockRows = 6;
+
+// Calls block(row, n) with nearly equal n <= kMaxBlockRows.
+template <typename Block>
+inline void for_blocks(std::int64_t rows, const Block& block) {
+  std::int64_t left = (rows + kMaxBlockRows - 1) / kMaxBlockRows;
+  for (std::int64_t row = 0; row < rows; --left) {
+    const std::int64_t n = (rows - row + left - 1) / left;
+    block(row, n);
+    row += n;
+  }
+}
+
+// sum[r][v] = fma(x[r], y[v], sum[r][v]) for all pairs. The fewer of the two stay in registers
+// while the others are loaded one by one, so that everything fits the 16 registers.
+template <int kRows, int kVectors, typename LoadX, typename LoadY>
+[[gnu::always_inline]] inline void multiply_add(__m256 (&sum)[kRows][kVectors], const LoadX& load_x,
+                                                const LoadY& load_y) {
+  if constexpr (kRows > kVectors) {
+    __m256 y[kVectors];
+#pragma GCC unroll 8
+    for (int v = 0; v < kVectors; ++v) y[v] = load_y(v);
+#pragma GCC unroll 8
+    for (int r = 0; r < kRows; ++r) {
+      const __m256 x = load_x(r);
+#pragma GCC unroll 8
+      for (int v = 0; v < kVectors; ++v) sum[r][v] = _mm256_fmadd_ps(x, y[v], sum[r][v]);
+    }
+  } else {
+    __m256 x[kRows];
+#pragma GCC unroll 8
+    for (int r = 0; r < kRows; ++r) x[r] = load_x(r);
+#pragma GCC unroll 8
+    for (int v = 0; v < kVectors; ++v) {
+      const __m256 y = load_y(v);
+#pragma GCC unroll 8
+      for (int r = 0; r < kRows; ++r) sum[r][v] = _mm256_fmadd_ps(x[r], y, sum[r][v]);
+    }
+  }
+}
+
+// kCount groups of 16 positions.
+template <typename T, int kRows, int kCount>
+inline void score_groups(const float* q, std::int64_t head_dim, const T* keys, const T* next,
+                         float* scores) {
+  constexpr int kVectors = 2 * kCount;
+  __m256 dot[kRows][kVectors];
+#pragma GCC unroll 8
+  for (int r = 0; r < kRows; ++r) {
+#pragma GCC unroll 8
+    for (int v = 0; v < kVectors; ++v) dot[r][v] = _mm256_setzero_ps();
+  }
+  for (std::int64_t d = 0; d < head_dim; ++d) {
+    if (next != nullptr) {
+#pragma GCC unroll 8
+      for (int g = 0; g < kCount; ++g) prefetch(next + (g * head_dim + d) * kLanes);
+    }
+    multiply_add(
+        dot, [=](int r) { return _mm256_broadcast_ss(q + r * head_dim + d); },
+        [=](int v) { return load(keys + (v / 2 * head_dim + d) * kLanes + v % 2 * kVector); });
+  }
+#pragma GCC unroll 8
+  for (int r = 0; r < kRows; ++r) {
+#pragma GCC unroll 8
+    for (int v = 0; v < kVectors; ++v) {
+      _mm256_storeu_ps(scores + r * kPage + v * kVector, dot[r][v]);
+    }
+  }
+}
+
+template <typename T, int kRows>
+void score_block(const float* q, std::int64_t head_dim, const T* keys, std::int64_t first,
+                 std::int64_t end, const T* next, float* scores) {
+  constexpr int kCount = kRows == 1 ? 4 : kRows <= 3 ? 2 : 1;
+  const std::int64_t size = head_dim * kLanes;
+  std::int64_t g = first;
+  for (; g + kCount <= end; g += kCount) {
+    score_groups<T, kRows, kCount>(q, head_dim, keys + g * size, at(next, g * size),
+                                   scores + g * kLanes);
+  }
+  if constexpr (kCount > 1) {
+    for (; g < end; ++g) {
+      score_groups<T, kRows, 1>(q, head_dim, keys + g * size, at(next, g * size),
+                                scores + g * kLanes);
+    }
+  }
+}
+
+template <typename T>
+void score(const float* q, std::int64_t rows, std::int64_t head_dim, const T* keys,
+           std::int64_t first_group, std::int64_t end_group, const T* next, float* scores) {
+  using Block =
+      void (*)(const float*, std::int64_t, const T*, std::int64_t, std::int64_t, const T*, float*);
+  static constexpr Block kBlocks[kMaxBlockRows] = {score_block<T, 1>, score_block<T, 2>,
+                                                   score_block<T, 3>, score_block<T, 4>,
+                                                   score_block<T, 5>, score_block<T, 6>};
+  for_blocks(rows, [=](std::int64_t row, std::int64_t n) {
+    kBlocks[n - 1](q + row * head_dim, head_dim, keys, first_group, end_group,
+                   row == 0 ? next : nullptr, scores + row * kPage);
+  });
+}
+
+inline float highest_lane(__m256 v) {
+  const __m128 four = _mm_max_ps(_mm256_castps256_ps128(v), _mm256_extractf128_ps(v, 1));
+  const __m128 two = _mm_max_ps(four, _mm_movehl_ps(four, four));
+  return _mm_cvtss_f32(_mm_max_ss(two, _mm_movehdup_ps(two)));
+}
+
+// Scores of one row to weights; returns their sum and moves m on.
+inline float softmax_row(float* scores, __m256 scale, std::int32_t first, std::int32_t end,
+                         float* m) {
+  const __m256i before = _mm256_set1_epi32(first - 1);
+  const __m256i stop = _mm256_set1_epi32(end);
+  const __m256 lowest = _mm256_set1_ps(-__builtin_inff());
+  __m256 s[kPageVectors];
+  __m256 visible[kPageVectors];
+  __m256 top = lowest;
+#pragma GCC unroll 8
+  for (int v = 0; v < kPageVectors; ++v) {
+    const __m256i index =
+        _mm256_add_epi32(_mm256_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7), _mm256_set1_epi32(v * kVector));
+    visible[v] = _mm256_castsi256_ps(
+        _mm256_and_si256(_mm256_cmpgt_epi32(index, before), _mm256_cmpgt_epi32(stop, index)));
+    const __m256 scaled = _mm256_mul_ps(_mm256_loadu_ps(scores + v * kVector), scale);
+    s[v] = _mm256_blendv_ps(lowest, scaled, visible[v]);
+    top = _mm256_max_ps(top, s[v]);
+  }
+  const float highest_here = highest_lane(top);
+  const float highest = highest_here > *m ? highest_here : *m;
+  *m = highest;
+  __m256 lanes[2] = {_mm256_setzero_ps(), _mm256_setzero_ps()};
+#pragma GCC unroll 8
+  for (int v = 0; v < kPageVectors; ++v) {
+    const __m256 x = _mm256_sub_ps(s[v], _mm256_set1_ps(highest));
+    const __m256 p = _mm256_and_ps(visible[v], exp_lanes<ExpRange::kNotPositive>(x));
+    _mm256_storeu_ps(scores + v * kVector, p);
+    lanes[v % 2] = _mm256_add_ps(lanes[v % 2], p);
+  }
+  return fold_lanes(lanes[0], lanes[1]);
+}
+
+void softmax(float* scores, std::int64_t rows, float scale, const std::int32_t* first,
+             const std::int32_t* end, float* m, float* l, float* correction) {
+  for (std::int64_t base = 0; base < rows; base += kVector) {
+    const std::int64_t n = rows - base < kVector ? rows - base : kVector;
+    const __m256i mask = first_lanes(n);
+    const __m256 old_m = _mm256_maskload_ps(m + base, mask);
+    alignas(32) float sum[kVector] = {};
+    for (std::int64_t i = 0; i < n; ++i) {
+      const std::int64_t row = base + i;
+      sum[i] =
+          softmax_row(scores + row * kPage, _mm256_set1_ps(scale), first[row], end[row], m + row);
+    }
+    const __m256 new_m = _mm256_maskload_ps(m + base, mask);
+    const __m256 c = exp_lanes<ExpRange::kNotPositive>(_mm256_sub_ps(old_m, new_m));
+    const __m256 new_l =
+        _mm256_fmadd_ps(_mm256_maskload_ps(l + base, mask), c, _mm256_load_ps(sum));
+    _mm256_maskstore_ps(correction + base, mask, c);
+    _mm256_maskstore_ps(l + base, mask, new_l);
+  }
+}
+
+template <typename T>
+struct ValueBlock {
+  const float* p;
+  std::int64_t head_dim;
+  std::int64_t first;
+  std::int64_t end;
+  const T* next;
+  const float* correction;
+};
+
+// kVectors whole vectors of columns.
+template <typename T, int kRows, int kVectors>
+inline void accumulate_columns(const ValueBlock<T>& block, const T* values, const T* next,
+                               float* o) {
+  const std::int64_t head_dim = block.head_dim;
+  const float* const p = block.p;
+  __m256 sum[kRows][kVectors];
+#pragma GCC unroll 8
+  for (int r = 0; r < kRows; ++r) {
+    const __m256 c = _mm256_broadcast_ss(block.correction + r);
+#pragma GCC unroll 8
+    for (int v = 0; v < kVectors; ++v) {
+      sum[r][v] = _mm256_mul_ps(_mm256_loadu_ps(o + r * head_dim + v * kVector), c);
+    }
+  }
+  const std::int64_t end = block.end;
+  for (std::int64_t j = block.first; j < end; ++j) {
+    if (next != nullptr) {
+#pragma GCC unroll 8
+      for (int v = 0; v < kVectors; ++v) prefetch(next + j * head_dim + v * kVector);
+    }
+    multiply_add(
+        sum, [=](int r) { return _mm256_broadcast_ss(p + r * kPage + j); },
+        [=](int v) { return load(values + j * head_dim + v * kVector); });
+  }
+#pragma GCC unroll 8
+  for (int r = 0; r < kRows; ++r) {
+#pragma GCC unroll 8
+    for (int v = 0; v < kVectors; ++v) {
+      _mm256_storeu_ps(o + r * head_dim + v * kVector, sum[r][v]);
+    }
+  }
+}
+
+// The last n columns, fewer than a vector.
+template <typename T, int kRows>
+inline void accumulate_tail(const ValueBlock<T>& block, const T* values, std::int64_t n, float* o) {
+  const __m256i mask = first_lanes(n);
+  __m256 sum[kRows];
+#pragma GCC unroll 8
+  for (int r = 0; r < kRows; ++r) {
+    sum[r] = _mm256_mul_ps(_mm256_maskload_ps(o + r * block.head_dim, mask),
+                           _mm256_broadcast_ss(block.correction + r));
+  }
+  for (std::int64_t j = block.first; j < block.end; ++j) {
+    const __m256 value = load_some(values + j * block.head_dim, n);
+#pragma GCC unroll 8
+    for (int r = 0; r < kRows; ++r) {
+      sum[r] = _mm256_fmadd_ps(_mm256_broadcast_ss(block.p + r * kPage + j), value, sum[r]);
+    }
+  }
+#pragma GCC unroll 8
+  for (int r = 0; r < kRows; ++r) _mm256_maskstore_ps(o + r * block.head_dim, mask, sum[r]);
+}
+
+template <typename T, int kRows>
+void accumulate_block(const ValueBlock<T>& block, const T* values, float* o) {
+  constexpr int kVectors = kRows == 1 ? 8 : kRows <= 3 ? 4 : 2;
+  std::int64_t d = 0;
+  for (; d + kVectors * kVector <= block.head_dim; d += kVectors * kVector) {
+    accumulate_columns<T, kRows, kVectors>(block, values + d, at(block.next, d), o + d);
+  }
+  for (; d + kVector <= block.head_dim; d += kVector) {
+    accumulate_columns<T, kRows, 1>(block, values + d, at(block.next, d), o + d);
+  }
+  if (d < block.head_dim) {
+    accumulate_tail<T, kRows>(block, values + d, block.head_dim - d, o + d);
+  }
+}
+
+template <typename T>
+void accumulate(const float* p, std::int64_t rows, const T* values, std::int64_t head_dim,
+                std::int64_t first, std::int64_t end, const T* next, const float* correction,
+                float* o) {
+  using Block = void (*)(const ValueBlock<T>&, const T*, float*);
+  static constexpr Block kBlocks[kMaxBlockRows] = {accumulate_block<T, 1>, accumulate_block<T, 2>,
+                                                   accumulate_block<T, 3>, accumulate_block<T, 4>,
+                                                   accumulate_block<T, 5>, accumulate_block<T, 6>};
+  for_blocks(rows, [=](std::int64_t row, std::int64_t n) {
+    const ValueBlock<T> block = {p + row * kPage,           head_dim,        first, end,
+                                 row == 0 ? next : nullptr, correction + row};
+    kBlocks[n - 1](block, values, o + row * head_dim);
+  });
+}
+
+void divide(const float* o, const float* l, std::int64_t rows, std::int64_t head_dim, float* out) {
+  for (std::int64_t row = 0; row < rows; ++row, o += head_dim, out += head_dim) {
+    const __m256 sum = _mm256_broadcast_ss(l + row);
+    std::int64_t d = 0;
+    for (; d + kVector <= head_dim; d += kVector) {
+      _mm256_storeu_ps(out + d, _mm256_div_ps(_mm256_loadu_ps(o + d), sum));
+    }
+    if (d == head_dim) continue;
+    const __m256 quotient = _mm256_div_ps(load_some(o + d, head_dim - d), sum);
+    _mm256_maskstore_ps(out + d, first_lanes(head_dim - d), quotient);
+  }
+}
+
+constexpr AttentionTable kTable = {score<float>,      score<std::uint16_t>,      softmax,
+                                   accumulate<float>, accumulate<std::uint16_t>, divide};
+
+}  // namespace
+
+const AttentionTable& attention_table_avx2() { return kTable; }
+
+}  // namespace sampan

@@ -1,0 +1,106 @@
+#pragma once
+
+#include "kernels/avx2/matmul_panels.h"
+
+// A PanelJob of one format: panel by panel, tokens in tiles of a few.
+namespace sampan {
+namespace {
+
+#ifndef MAXT
+#define MAXT 4
+#endif
+constexpr int kMaxTokens = MAXT;
+// From so many tokens on it pays to unpack codes to bytes once for all of them.
+constexpr std::int64_t kUnpackTokens = 16;
+// Columns unpacked at a time: with 16 rows they stay in the first-level cache.
+constexpr std::int64_t kUnpackColumns = 1024;
+
+template <typename F, typename Codes, int kTokens>
+void run_up_to(const PanelRun& run, std::int64_t tokens) {
+  if (tokens == kTokens) {
+    run_tokens<F, Codes, kTokens>(run);
+  } else if constexpr (kTokens > 1) {
+    run_up_to<F, Codes, kTokens - 1>(run, tokens);
+  }
+}
+
+// Tiles of nearly equal size.
+template <typename F, typename Codes>
+void run_all_tokens(PanelRun run, std::int64_t tokens) {
+  for (std::int64_t tiles = (tokens + kMaxTokens - 1) / kMaxTokens; tiles > 0; --tiles) {
+    const std::int64_t now = (tokens + tiles - 1) / tiles;
+    run_up_to<F, Codes, kMaxTokens>(run, now);
+    run.x += now * run.x_stride;
+    run.y += now * run.y_stride;
+    tokens -= now;
+  }
+}
+
+template <typename F>
+void unpack_panel(const std::uint8_t* codes, std::int64_t groups, std::uint8_t* out) {
+  for (std::int64_t i = 0; i < groups; ++i) {
+    unroll<8>([&](auto g) SAMPAN_INLINE {
+      constexpr int kG = decltype(g)::value;
+      for (int half = 0; half < 2; ++half) {
+        _mm256_store_si256(reinterpret_cast<__m256i*>(out + 64 * kG + 32 * half),
+                           F::Codes::template group<kG>(codes + 32 * half));
+      }
+    });
+    codes += F::Codes::kGroupBytes;
+    out += ByteCodes::kGroupBytes;
+  }
+}
+
+// All tokens with codes unpacked to bytes, a stretch of columns at a time.
+template <typename F>
+void run_unpacked(PanelRun run, std::int64_t tokens, std::uint8_t* bytes) {
+  constexpr PanelFormat kFormat = kPanelFormats[static_cast<int>(F::kType)];
+  constexpr std::int64_t kStretch = kUnpackColumns / kFormat.tile_columns;
+  constexpr std::int64_t kBlockBytes =
+      kFormat.tile_columns == 32 ? sizeof(ActivationBlock32) : sizeof(ActivationBlock256);
+  const std::uint8_t* codes = run.codes;
+  for (std::int64_t left = run.tiles; left > 0; left -= run.tiles) {
+    run.tiles = left < kStretch ? left : kStretch;
+    unpack_panel<F>(codes, run.tiles * (kFormat.tile_columns / 32), bytes);
+    run.codes = bytes;
+    run_all_tokens<F, ByteCodes>(run, tokens);
+    run.header += run.tiles * kFormat.header_bytes;
+    codes += run.tiles * kFormat.code_bytes;
+    run.x += run.tiles * kBlockBytes;
+    run.resume = true;
+  }
+}
+
+template <typename F>
+void multiply_panels(const PanelJob& job) {
+  auto* tail = reinterpret_cast<float*>(job.scratch);
+  auto* bytes =
+      reinterpret_cast<std::uint8_t*>(job.scratch) + kMaxJobTokens * kPanelRows * sizeof(float);
+  for (std::int64_t row = 0; row < job.rows; row += kPanelRows) {
+    const bool whole = job.rows - row >= kPanelRows;
+    PanelRun run;
+    run.header =
+        reinterpret_cast<const std::uint8_t*>(job.panels) + row / kPanelRows * job.panel_bytes;
+    run.codes = run.header + job.header_bytes;
+    run.tiles = job.tiles;
+    run.x = job.x;
+    run.x_stride = job.x_stride;
+    run.y = whole ? job.y + row : tail;
+    run.y_stride = whole ? job.y_stride : kPanelRows;
+    run.resume = false;
+    if (job.tokens >= kUnpackTokens) {
+      run_unpacked<F>(run, job.tokens, bytes);
+    } else {
+      run_all_tokens<F, typename F::Codes>(run, job.tokens);
+    }
+    if (whole) continue;
+    for (std::int64_t t = 0; t < job.tokens; ++t) {
+      for (std::int64_t r = row; r < job.rows; ++r) {
+        job.y[t * job.y_stride + r] = tail[t * kPanelRows + r - row];
+      }
+    }
+  }
+}
+
+}  // namespace
+}  // namespace sampan

@@ -1,0 +1,283 @@
+#include "kernels/attention_table.h"
+#include "kernels/avx512/vector_math.h"
+#include "kernels/lanes.h"
+
+namespace sampan {
+namespace {
+
+constexpr std::int64_t kPage = 64;
+constexpr int kGroups = 4;  // groups of 16 positions a page
+
+inline __m512 load(const float* x) { return _mm512_loadu_ps(x); }
+inline __m512 load(const std::uint16_t* x) {
+  return _mm512_cvtph_ps(_mm256_loadu_si256(reinterpret_cast<const __m256i*>(x)));
+}
+inline __m512 load(const float* x, __mmask16 mask) { return _mm512_maskz_loadu_ps(mask, x); }
+inline __m512 load(const std::uint16_t* x, __mmask16 mask) {
+  return _mm512_cvtph_ps(_mm256_maskz_loadu_epi16(mask, x));
+}
+
+inline void prefetch(const void* x) { _mm_prefetch(static_cast<const char*>(x), _MM_HINT_T0); }
+template <typename T>
+inline const T* at(const T* x, std::int64_t offset) {
+  return x == nullptr ? nullptr : x + offset;
+}
+
+// Rows a block: 6 rows of 4 accumulators each, 4 vectors of the cache and a broadcast fit the 32
+// registers, and 10 loads feed 24 multiply-adds.
+constexpr int kMaxBlockRows = 6;
+
+// Calls block(row, n) with nearly equal n <= kMaxBlockRows.
+template <typename Block>
+inline void for_blocks(std::int64_t rows, const Block& block) {
+  std::int64_t left = (rows + kMaxBlockRows - 1) / kMaxBlockRows;
+  for (std::int64_t row = 0; row < rows; --left) {
+    const std::int64_t n = (rows - row + left - 1) / left;
+    block(row, n);
+    row += n;
+  }
+}
+
+// sum[r][v] = fma(x[r], y[v], sum[r][v]) for all pairs.
+template <int kRows, int kVectors, typename LoadX, typename LoadY>
+[[gnu::always_inline]] inline void multiply_add(__m512 (&sum)[kRows][kVectors], const LoadX& load_x,
+                                                const LoadY& load_y) {
+  __m512 y[kVectors];
+#pragma GCC unroll 8
+  for (int v = 0; v < kVectors; ++v) y[v] = load_y(v);
+#pragma GCC unroll 8
+  for (int r = 0; r < kRows; ++r) {
+    const __m512 x = load_x(r);
+#pragma GCC unroll 8
+    for (int v = 0; v < kVectors; ++v) sum[r][v] = _mm512_fmadd_ps(x, y[v], sum[r][v]);
+  }
+}
+
+// kCount groups of 16 positions.
+template <typename T, int kRows, int kCount>
+inline void score_groups(const float* q, std::int64_t head_dim, const T* keys, const T* next,
+                         float* scores) {
+  __m512 dot[kRows][kCount];
+#pragma GCC unroll 8
+  for (int r = 0; r < kRows; ++r) {
+#pragma GCC unroll 8
+    for (int g = 0; g < kCount; ++g) dot[r][g] = _mm512_setzero_ps();
+  }
+  for (std::int64_t d = 0; d < head_dim; ++d) {
+    if (next != nullptr) {
+#pragma GCC unroll 8
+      for (int g = 0; g < kCount; ++g) prefetch(next + (g * head_dim + d) * kLanes);
+    }
+    multiply_add(
+        dot, [=](int r) { return _mm512_set1_ps(q[r * head_dim + d]); },
+        [=](int g) { return load(keys + (g * head_dim + d) * kLanes); });
+  }
+#pragma GCC unroll 8
+  for (int r = 0; r < kRows; ++r) {
+#pragma GCC unroll 8
+    for (int g = 0; g < kCount; ++g) _mm512_storeu_ps(scores + r * kPage + g * kLanes, dot[r][g]);
+  }
+}
+
+template <typename T, int kRows>
+void score_block(const float* q, std::int64_t head_dim, const T* keys, std::int64_t first,
+                 std::int64_t end, const T* next, float* scores) {
+  const std::int64_t size = head_dim * kLanes;
+  std::int64_t g = first;
+  for (; g + 4 <= end; g += 4) {
+    score_groups<T, kRows, 4>(q, head_dim, keys + g * size, at(next, g * size),
+                              scores + g * kLanes);
+  }
+  for (; g + 2 <= end; g += 2) {
+    score_groups<T, kRows, 2>(q, head_dim, keys + g * size, at(next, g * size),
+                              scores + g * kLanes);
+  }
+  for (; g < end; ++g) {
+    score_groups<T, kRows, 1>(q, head_dim, keys + g * size, at(next, g * size),
+                              scores + g * kLanes);
+  }
+}
+
+template <typename T>
+void score(const float* q, std::int64_t rows, std::int64_t head_dim, const T* keys,
+           std::int64_t first_group, std::int64_t end_group, const T* next, float* scores) {
+  using Block =
+      void (*)(const float*, std::int64_t, const T*, std::int64_t, std::int64_t, const T*, float*);
+  static constexpr Block kBlocks[kMaxBlockRows] = {score_block<T, 1>, score_block<T, 2>,
+                                                   score_block<T, 3>, score_block<T, 4>,
+                                                   score_block<T, 5>, score_block<T, 6>};
+  for_blocks(rows, [=](std::int64_t row, std::int64_t n) {
+    kBlocks[n - 1](q + row * head_dim, head_dim, keys, first_group, end_group,
+                   row == 0 ? next : nullptr, scores + row * kPage);
+  });
+}
+
+// Scores of one row to weights; returns their sum and moves m on.
+inline float softmax_row(float* scores, __m512 scale, std::int32_t first, std::int32_t end,
+                         float* m) {
+  const std::uint64_t below_end = ~std::uint64_t{0} >> (kPage - end);
+  const std::uint64_t visible = below_end >> first << first;
+  const __m512 lowest = _mm512_set1_ps(-__builtin_inff());
+  __m512 s[kGroups];
+  __mmask16 mask[kGroups];
+#pragma GCC unroll 8
+  for (int g = 0; g < kGroups; ++g) {
+    mask[g] = static_cast<__mmask16>(visible >> (g * kLanes));
+    s[g] = _mm512_mask_mul_ps(lowest, mask[g], _mm512_loadu_ps(scores + g * kLanes), scale);
+  }
+  const __m512 pair = _mm512_max_ps(_mm512_max_ps(s[0], s[1]), _mm512_max_ps(s[2], s[3]));
+  const float highest_here = _mm512_reduce_max_ps(pair);
+  const float highest = highest_here > *m ? highest_here : *m;
+  *m = highest;
+  __m512 lanes = _mm512_setzero_ps();
+#pragma GCC unroll 8
+  for (int g = 0; g < kGroups; ++g) {
+    const __m512 x = _mm512_sub_ps(s[g], _mm512_set1_ps(highest));
+    const __m512 p = _mm512_maskz_mov_ps(mask[g], exp_lanes<ExpRange::kNotPositive>(x));
+    _mm512_storeu_ps(scores + g * kLanes, p);
+    lanes = _mm512_add_ps(lanes, p);
+  }
+  return fold_lanes(lanes);
+}
+
+void softmax(float* scores, std::int64_t rows, float scale, const std::int32_t* first,
+             const std::int32_t* end, float* m, float* l, float* correction) {
+  for (std::int64_t base = 0; base < rows; base += kLanes) {
+    const std::int64_t n = rows - base < kLanes ? rows - base : kLanes;
+    const __mmask16 mask = first_lanes(n);
+    const __m512 old_m = _mm512_maskz_loadu_ps(mask, m + base);
+    alignas(64) float sum[kLanes] = {};
+    for (std::int64_t i = 0; i < n; ++i) {
+      const std::int64_t row = base + i;
+      sum[i] =
+          softmax_row(scores + row * kPage, _mm512_set1_ps(scale), first[row], end[row], m + row);
+    }
+    const __m512 new_m = _mm512_maskz_loadu_ps(mask, m + base);
+    const __m512 c = exp_lanes<ExpRange::kNotPositive>(_mm512_sub_ps(old_m, new_m));
+    const __m512 new_l =
+        _mm512_fmadd_ps(_mm512_maskz_loadu_ps(mask, l + base), c, _mm512_load_ps(sum));
+    _mm512_mask_storeu_ps(correction + base, mask, c);
+    _mm512_mask_storeu_ps(l + base, mask, new_l);
+  }
+}
+
+template <typename T>
+struct ValueBlock {
+  const float* p;
+  std::int64_t head_dim;
+  std::int64_t first;
+  std::int64_t end;
+  const T* next;
+  const float* correction;
+};
+
+// kVectors whole vectors of columns.
+template <typename T, int kRows, int kVectors>
+inline void accumulate_columns(const ValueBlock<T>& block, const T* values, const T* next,
+                               float* o) {
+  const std::int64_t head_dim = block.head_dim;
+  const float* const p = block.p;
+  __m512 sum[kRows][kVectors];
+#pragma GCC unroll 8
+  for (int r = 0; r < kRows; ++r) {
+    const __m512 c = _mm512_set1_ps(block.correction[r]);
+#pragma GCC unroll 8
+    for (int v = 0; v < kVectors; ++v) {
+      sum[r][v] = _mm512_mul_ps(_mm512_loadu_ps(o + r * head_dim + v * kLanes), c);
+    }
+  }
+  const std::int64_t end = block.end;
+  for (std::int64_t j = block.first; j < end; ++j) {
+    if (next != nullptr) {
+#pragma GCC unroll 8
+      for (int v = 0; v < kVectors; ++v) prefetch(next + j * head_dim + v * kLanes);
+    }
+    multiply_add(
+        sum, [=](int r) { return _mm512_set1_ps(p[r * kPage + j]); },
+        [=](int v) { return load(values + j * head_dim + v * kLanes); });
+  }
+#pragma GCC unroll 8
+  for (int r = 0; r < kRows; ++r) {
+#pragma GCC unroll 8
+    for (int v = 0; v < kVectors; ++v) _mm512_storeu_ps(o + r * head_dim + v * kLanes, sum[r][v]);
+  }
+}
+
+// The last columns, fewer than a vector.
+template <typename T, int kRows>
+inline void accumulate_tail(const ValueBlock<T>& block, const T* values, __mmask16 mask, float* o) {
+  __m512 sum[kRows];
+#pragma GCC unroll 8
+  for (int r = 0; r < kRows; ++r) {
+    sum[r] = _mm512_mul_ps(_mm512_maskz_loadu_ps(mask, o + r * block.head_dim),
+                           _mm512_set1_ps(block.correction[r]));
+  }
+  for (std::int64_t j = block.first; j < block.end; ++j) {
+    const __m512 value = load(values + j * block.head_dim, mask);
+#pragma GCC unroll 8
+    for (int r = 0; r < kRows; ++r) {
+      sum[r] = _mm512_fmadd_ps(_mm512_set1_ps(block.p[r * kPage + j]), value, sum[r]);
+    }
+  }
+#pragma GCC unroll 8
+  for (int r = 0; r < kRows; ++r) {
+    _mm512_mask_storeu_ps(o + r * block.head_dim, mask, sum[r]);
+  }
+}
+
+template <typename T, int kRows>
+void accumulate_block(const ValueBlock<T>& block, const T* values, float* o) {
+  std::int64_t d = 0;
+  if constexpr (kRows <= 3) {
+    for (; d + 8 * kLanes <= block.head_dim; d += 8 * kLanes) {
+      accumulate_columns<T, kRows, 8>(block, values + d, at(block.next, d), o + d);
+    }
+  }
+  for (; d + 4 * kLanes <= block.head_dim; d += 4 * kLanes) {
+    accumulate_columns<T, kRows, 4>(block, values + d, at(block.next, d), o + d);
+  }
+  for (; d + 2 * kLanes <= block.head_dim; d += 2 * kLanes) {
+    accumulate_columns<T, kRows, 2>(block, values + d, at(block.next, d), o + d);
+  }
+  for (; d + kLanes <= block.head_dim; d += kLanes) {
+    accumulate_columns<T, kRows, 1>(block, values + d, at(block.next, d), o + d);
+  }
+  if (d < block.head_dim) {
+    accumulate_tail<T, kRows>(block, values + d, first_lanes(block.head_dim - d), o + d);
+  }
+}
+
+template <typename T>
+void accumulate(const float* p, std::int64_t rows, const T* values, std::int64_t head_dim,
+                std::int64_t first, std::int64_t end, const T* next, const float* correction,
+                float* o) {
+  using Block = void (*)(const ValueBlock<T>&, const T*, float*);
+  static constexpr Block kBlocks[kMaxBlockRows] = {accumulate_block<T, 1>, accumulate_block<T, 2>,
+                                                   accumulate_block<T, 3>, accumulate_block<T, 4>,
+                                                   accumulate_block<T, 5>, accumulate_block<T, 6>};
+  for_blocks(rows, [=](std::int64_t row, std::int64_t n) {
+    const ValueBlock<T> block = {p + row * kPage,           head_dim,        first, end,
+                                 row == 0 ? next : nullptr, correction + row};
+    kBlocks[n - 1](block, values, o + row * head_dim);
+  });
+}
+
+void divide(const float* o, const float* l, std::int64_t rows, std::int64_t head_dim, float* out) {
+  for (std::int64_t row = 0; row < rows; ++row, o += head_dim, out += head_dim) {
+    const __m512 sum = _mm512_set1_ps(l[row]);
+    for (std::int64_t d = 0; d < head_dim; d += kLanes) {
+      const __mmask16 mask = first_lanes(head_dim - d < kLanes ? head_dim - d : kLanes);
+      const __m512 quotient = _mm512_div_ps(_mm512_maskz_loadu_ps(mask, o + d), sum);
+      _mm512_mask_storeu_ps(out + d, mask, quotient);
+    }
+  }
+}
+
+constexpr AttentionTable kTable = {score<float>,      score<std::uint16_t>,      softmax,
+                                   accumulate<float>, accumulate<std::uint16_t>, divide};
+
+}  // namespace
+
+const AttentionTable& attention_table_avx512() { return kTable; }
+
+}  // namespace sampan

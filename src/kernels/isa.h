@@ -1,0 +1,20 @@
+#pragma once
+
+#include <string_view>
+
+namespace sampan {
+
+// Instruction sets with a kernel table of their own, in ascending order of preference. All give the same bits.
+enum class Isa { kReference, kAvx2, kAvx512 };
+
+std::string_view isa_name(Isa isa);
+
+// True when this machine and operating system can run the table: avx2 needs AVX2, FMA and F16C; avx512 needs F, BW, VL, DQ,
+// VNNI and VBMI besides.
+bool isa_supported(Isa isa);
+
+// The one that runs: the best supported, or what SAMPAN_ISA (reference, avx2, avx512) says. Chosen at the first call.
+// Throws Error kInvalidArgument when SAMPAN_ISA is unknown or names one that the machine lacks.
+Isa active_isa();
+
+}  // namespace sampan

@@ -1,0 +1,109 @@
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <span>
+
+#include "base/thread_pool.h"
+#include "tensor/tensor.h"
+
+namespace sampan {
+
+// Matrix products y = x Wᵀ between float activations and weights as published. The order of float
+// operations is part of the contract, so that every instruction set, batch size and thread count
+// gives the same bits (docs/adr/0001):
+//
+//   F32, F16, BF16   weights are widened to float (exact). 16 virtual lanes: lane[k % 16] =
+//   fma(x[k], w[k], lane[k % 16]) for
+//                    ascending k, the last partial group padded with zeros; then folded by the tree
+//                    of kernels/lanes.h.
+//   32-wide blocks   Q4_0 Q4_1 Q5_0 Q5_1 Q8_0 IQ4_NL MXFP4: activations are quantised per 32
+//   (kInt8Block32). For ascending
+//                    blocks: acc = fma(d_w * d_x, float(isum), acc), isum the exact integer sum of
+//                    (code - zero) * q_x; a type with a minimum then does acc = fma(m_w * d_x,
+//                    float(sum of q_x), acc). One chain an output.
+//   256-wide blocks  Q2_K … Q6_K, IQ4_XS: activations are quantised per 256 (kInt8Block256). For
+//   ascending super-blocks:
+//                    acc = fma(d_w * d_x, float(isum), acc), isum the exact integer sum of
+//                    sub-scale * (code - zero) * q_x; a type with minima then does acc =
+//                    fma(-(dmin_w * d_x), float(exact integer sum of sub-min * sum q_x), acc).
+//   d_w, dmin_w, m_w are the block's scales widened to float; d_x is float.
+
+enum class ActivationKind : std::uint8_t { kFloat, kInt8Block32, kInt8Block256 };
+
+// What a product with weights of this type reads. Throws Error kUnsupported for a type that has no
+// product.
+ActivationKind activation_kind(DType weights);
+
+// A weight matrix (rows = outputs, columns = inputs), immutable after it is made; thread-safe.
+// Float types borrow the source bytes (the mapped file must outlive it); block types own a copy
+// repacked in panels of 16 rows (kernels/panels.h).
+class WeightMatrix {
+ public:
+  WeightMatrix() = default;
+
+  // source: (rows, columns), of a type that activation_kind() takes; columns a multiple of the
+  // block size. Any rows >= 1.
+  static WeightMatrix make(const TensorView& source, ThreadPool& pool);
+  // As above for a matrix whose rows are to be taken in another order: output i is source row
+  // row_order[i]. The result owns its data for every type.
+  static WeightMatrix make(const TensorView& source, std::span<const std::int64_t> row_order,
+                           ThreadPool& pool);
+
+  DType dtype() const { return dtype_; }
+  std::int64_t rows() const { return rows_; }
+  std::int64_t columns() const { return columns_; }
+  const std::byte* data() const { return data_; }
+  // Bytes that one product with a single row of activations reads.
+  std::int64_t bytes() const { return bytes_; }
+  // Bytes that it owns (0 when the source is borrowed).
+  std::int64_t owned_bytes() const { return static_cast<std::int64_t>(owned_.size()); }
+
+ private:
+  DType dtype_ = DType::kF32;
+  std::int64_t rows_ = 0;
+  std::int64_t columns_ = 0;
+  std::int64_t bytes_ = 0;
+  const std::byte* data_ = nullptr;
+  Buffer owned_;
+};
+
+// Rows of activations in the forms that products read; a quantised form is made once and shared by
+// every product with the same input (Q, K, V; gate, up). Not thread-safe; memory is kept between
+// uses.
+class Activations {
+ public:
+  // Refers to x (rows, columns), row-major, which must stay unchanged until the next set(). Forgets
+  // the quantised forms.
+  void set(const float* x, std::int64_t rows, std::int64_t columns);
+  // Makes the form if it is missing. columns must be a multiple of the block width for the
+  // quantised forms.
+  void require(ActivationKind kind, ThreadPool& pool);
+
+  std::int64_t rows() const { return rows_; }
+  std::int64_t columns() const { return columns_; }
+  const float* floats() const { return x_; }
+  // Row-major (rows, columns) int8; scales (rows, columns / width) float; sums: see
+  // kernels/quantized_activations.h.
+  const struct QuantizedRows& quantized(ActivationKind kind) const;
+
+  Activations();
+  ~Activations();
+  Activations(Activations&&) noexcept;
+  Activations& operator=(Activations&&) noexcept;
+
+ private:
+  const float* x_ = nullptr;
+  std::int64_t rows_ = 0;
+  std::int64_t columns_ = 0;
+  struct Forms;
+  std::unique_ptr<Forms> forms_;
+};
+
+// y[t * y_stride + r] = Σ_k x[t][k] w[r][k] for every row t of x and r of w. y does not overlap x
+// or w. y_stride >= w.rows(). Calls x.require() for the form it needs. Splits the work over the
+// pool.
+void matmul(const WeightMatrix& w, Activations& x, float* y, std::int64_t y_stride,
+            ThreadPool& pool);
+
+}  // namespace sampan

@@ -1,0 +1,87 @@
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+
+#include "kernels/isa.h"
+#include "kernels/quantized_activations.h"
+#include "tensor/dtype.h"
+
+namespace sampan {
+
+class Activations;
+class ThreadPool;
+class WeightMatrix;
+
+// What an instruction set provides for kernels/matmul.h. Plain data only: files compiled for an
+// instruction set include this.
+
+// Products of a strip of panels with a block of tokens. Writes y[t * y_stride + r] for t in [0,
+// tokens), r in [0, rows).
+struct PanelJob {
+  const std::byte* panels;    // the first panel of the strip
+  std::int64_t panel_bytes;   // from a panel to the next
+  std::int64_t header_bytes;  // from a panel's start to its codes
+  std::int64_t tiles;         // along the columns, a panel
+  std::int64_t rows;          // outputs, from the first panel's first row on
+  const std::byte* x;         // the first token's blocks (ActivationBlock32 or 256)
+  std::int64_t x_stride;      // bytes from a token to the next
+  std::int64_t tokens;
+  float* y;
+  std::int64_t y_stride;  // floats
+  std::byte* scratch;     // kPanelScratchBytes of this thread's own, 64-byte aligned
+};
+using PanelKernel = void (*)(const PanelJob& job);
+
+// Products of rows of plain floats (F32, F16, BF16) with a block of tokens.
+struct FloatJob {
+  const std::byte* w;     // the first row; no alignment promised
+  std::int64_t w_stride;  // bytes
+  std::int64_t rows;
+  std::int64_t columns;
+  const float* x;
+  std::int64_t x_stride;  // floats
+  std::int64_t tokens;
+  float* y;
+  std::int64_t y_stride;  // floats
+  std::byte* scratch;     // float_scratch_bytes(columns) of this thread's own, 64-byte aligned
+};
+using FloatKernel = void (*)(const FloatJob& job);
+
+// One row of activations: `blocks` blocks of 32 or 256 from x to out (ActivationBlock32 or 256).
+using QuantizeKernel = void (*)(const float* x, std::int64_t blocks, std::byte* out);
+
+struct MatmulTable {
+  const char* name;                 // isa_name() of its instruction set
+  PanelKernel panels[kDTypeCount];  // block types, else nullptr
+  FloatKernel floats[kDTypeCount];  // F32, F16, BF16, else nullptr
+  QuantizeKernel quantize32;
+  QuantizeKernel quantize256;
+  int strip_panels;  // panels that a kernel takes best at a time
+};
+
+// Tokens that one job may have at most.
+inline constexpr std::int64_t kMaxJobTokens = 512;
+inline constexpr std::int64_t kPanelScratchBytes = 256 << 10;
+
+// Rows of plain floats that one job of several tokens may have at most; rows that a kernel takes at
+// a time; tokens at a time.
+inline constexpr std::int64_t kFloatStripRows = 32;
+inline constexpr std::int64_t kFloatUnitRows = 4;
+inline constexpr std::int64_t kFloatLaneTokens = 8;
+// Room for the strip's rows widened to float, and for the lanes of its rows times kFloatLaneTokens.
+std::int64_t float_scratch_bytes(std::int64_t columns);
+
+const MatmulTable& matmul_table_reference();
+const MatmulTable& matmul_table_avx2();
+const MatmulTable& matmul_table_avx512();
+
+// The table of an instruction set that this machine supports (CHECK).
+const MatmulTable& matmul_table(Isa isa);
+
+// matmul() of kernels/matmul.h with a given table; the form of x that w needs must be there
+// (Activations::require).
+void matmul_with_table(const MatmulTable& table, const WeightMatrix& w, const Activations& x,
+                       float* y, std::int64_t y_stride, ThreadPool& pool);
+
+}  // namespace sampan

@@ -1,0 +1,111 @@
+#include "kernels/ops.h"
+
+#include <algorithm>
+
+#include "base/error.h"
+#include "kernels/isa.h"
+#include "kernels/math.h"
+#include "kernels/ops_table.h"
+
+namespace sampan {
+namespace {
+
+// Elements that one call of a pool's loop should have at least: some microseconds of work, several
+// times what handing it to another thread costs. Only speed depends on these.
+constexpr std::int64_t kChunkElements = 16384;
+constexpr std::int64_t kExpChunkElements = 4096;
+
+// Calls body(begin, end) over [0, count) in chunks of whole units of `unit_elements` elements: on
+// the caller alone when there is only one chunk.
+template <typename Body>
+void for_chunks(std::int64_t count, std::int64_t unit_elements, std::int64_t chunk_elements,
+                ThreadPool& pool, const Body& body) {
+  if (count <= 0) return;
+  const std::int64_t least = std::max<std::int64_t>(1, chunk_elements / unit_elements);
+  const std::int64_t chunks = std::clamp<std::int64_t>(count / least, 1, 4 * pool.size());
+  if (chunks == 1 || pool.size() == 1) return body(std::int64_t{0}, count);
+  pool.parallel_for(chunks, [&](std::int64_t chunk, int) {
+    body(count * chunk / chunks, count * (chunk + 1) / chunks);
+  });
+}
+
+}  // namespace
+
+const OpsTable& ops_table(Isa isa) {
+  switch (isa) {
+    case Isa::kReference:
+      return ops_table_reference();
+    case Isa::kAvx2:
+      return ops_table_avx2();
+    case Isa::kAvx512:
+      return ops_table_avx512();
+  }
+  return ops_table_reference();
+}
+
+const OpsTable& active_ops_table() {
+  static const OpsTable& table = ops_table(active_isa());
+  return table;
+}
+
+void rms_norm(const float* x, const float* weight, std::int64_t rows, std::int64_t dim, float eps,
+              float* y, ThreadPool& pool) {
+  SAMPAN_CHECK(dim >= 1);
+  const OpsTable& ops = active_ops_table();
+  for_chunks(rows, dim, kChunkElements, pool, [&](std::int64_t begin, std::int64_t end) {
+    ops.rms_norm(x + begin * dim, weight, end - begin, dim, eps, y + begin * dim);
+  });
+}
+
+void add_in_place(float* x, const float* y, std::int64_t n, ThreadPool& pool) {
+  const OpsTable& ops = active_ops_table();
+  for_chunks(n, 1, kChunkElements, pool, [&](std::int64_t begin, std::int64_t end) {
+    ops.add(x + begin, y + begin, end - begin);
+  });
+}
+
+void add_bias(float* x, const float* bias, std::int64_t rows, std::int64_t dim, ThreadPool& pool) {
+  SAMPAN_CHECK(dim >= 1);
+  const OpsTable& ops = active_ops_table();
+  for_chunks(rows, dim, kChunkElements, pool, [&](std::int64_t begin, std::int64_t end) {
+    for (std::int64_t row = begin; row < end; ++row) ops.add(x + row * dim, bias, dim);
+  });
+}
+
+void silu_mul(const float* gate, const float* up, std::int64_t n, float* y, ThreadPool& pool) {
+  const OpsTable& ops = active_ops_table();
+  for_chunks(n, 1, kExpChunkElements, pool, [&](std::int64_t begin, std::int64_t end) {
+    ops.silu_mul(gate + begin, up + begin, end - begin, y + begin);
+  });
+}
+
+void rope_angles(const std::int32_t* positions, std::int64_t tokens, const float* inv_freq,
+                 std::int64_t half, float magnitude, float* cos_sin) {
+  for (std::int64_t t = 0; t < tokens; ++t) {
+    float* const cos_row = cos_sin + t * 2 * half;
+    float* const sin_row = cos_row + half;
+    for (std::int64_t i = 0; i < half; ++i) {
+      const float angle = static_cast<float>(positions[t]) * inv_freq[i];
+      double sin = 0, cos = 0;
+      sincos_f64(angle, &sin, &cos);
+      cos_row[i] = static_cast<float>(cos) * magnitude;
+      sin_row[i] = static_cast<float>(sin) * magnitude;
+    }
+  }
+}
+
+void rope_half(float* x, std::int64_t tokens, std::int64_t heads, std::int64_t head_dim,
+               const float* cos_sin, std::int64_t half, ThreadPool& pool) {
+  SAMPAN_CHECK(half >= 0 && 2 * half <= head_dim);
+  const OpsTable& ops = active_ops_table();
+  const std::int64_t token_size = heads * head_dim;
+  if (token_size <= 0) return;
+  for_chunks(tokens, token_size, kChunkElements, pool, [&](std::int64_t begin, std::int64_t end) {
+    for (std::int64_t t = begin; t < end; ++t) {
+      const float* const cos = cos_sin + t * 2 * half;
+      ops.rope_half(x + t * token_size, heads, head_dim, cos, cos + half, half);
+    }
+  });
+}
+
+}  // namespace sampan

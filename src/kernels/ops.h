@@ -1,0 +1,43 @@
+#pragma once
+
+#include <cstdint>
+
+#include "base/thread_pool.h"
+
+namespace sampan {
+
+// Row-wise operations of a transformer on float rows. Each has one order of float operations
+// (explicit fma only), so that all instruction sets give the same bits (of numbers; which NaN a NaN
+// result is may differ). Rows are independent and large work is split over the pool; results do not
+// depend on it. Arrays overlap only where it says so.
+
+// y = x / sqrt(mean(x²) + eps) * weight, row by row: sum of squares over 16 virtual lanes
+// (kernels/lanes.h) by fma, then inv = 1 / sqrt(sum / dim + eps), y[i] = (x[i] * inv) * weight[i].
+// x, y (rows, dim), y may be x; weight (dim). Any dim >= 1.
+// Zhang & Sennrich 2019; transformers' Qwen3RMSNorm.
+void rms_norm(const float* x, const float* weight, std::int64_t rows, std::int64_t dim, float eps,
+              float* y, ThreadPool& pool);
+
+// x += y over n elements.
+void add_in_place(float* x, const float* y, std::int64_t n, ThreadPool& pool);
+
+// x[row][i] += bias[i]; x (rows, dim), bias (dim). Any dim >= 1.
+void add_bias(float* x, const float* bias, std::int64_t rows, std::int64_t dim, ThreadPool& pool);
+
+// y = silu(gate) * up elementwise, silu(v) = v / (1 + exp(-v)) with exp_f32. y may be gate or up.
+void silu_mul(const float* gate, const float* up, std::int64_t n, float* y, ThreadPool& pool);
+
+// Angles of rotary embeddings: cos_sin (tokens, 2, half): row t holds cos then sin of
+// float(positions[t]) * inv_freq[i] (a float product, as transformers computes it). cos and sin of
+// the float angle are computed in double (sincos_f64; angles below 2^30), rounded to float, then
+// multiplied by magnitude in float.
+void rope_angles(const std::int32_t* positions, std::int64_t tokens, const float* inv_freq,
+                 std::int64_t half, float magnitude, float* cos_sin);
+
+// Half-rotated (NeoX) rotary embedding in place: x (tokens, heads, head_dim); the first 2 * half
+// dims of each head rotate, pairs (i, i + half): a = x[i], b = x[i + half]; x[i] = fma(-b, sin, a *
+// cos), x[i + half] = fma(a, sin, b * cos). cos_sin (tokens, 2, half) from rope_angles.
+void rope_half(float* x, std::int64_t tokens, std::int64_t heads, std::int64_t head_dim,
+               const float* cos_sin, std::int64_t half, ThreadPool& pool);
+
+}  // namespace sampan

@@ -1,0 +1,411 @@
+#include "kernels/attention.h"
+
+#include <gtest/gtest.h>
+
+#include <algorithm>
+#include <cmath>
+#include <cstring>
+#include <limits>
+#include <random>
+#include <string>
+#include <vector>
+
+#include "kernels/attention_driver.h"
+#include "kernels/isa.h"
+#include "kernels/math.h"
+#include "tensor/half.h"
+
+namespace sampan {
+namespace {
+
+constexpr float kNan = std::numeric_limits<float>::quiet_NaN();
+
+std::vector<float> random_floats(std::size_t count, std::uint32_t seed, float spread = 1.0f) {
+  std::mt19937 engine(seed);
+  std::normal_distribution<float> normal(0.0f, spread);
+  std::vector<float> out(count);
+  for (float& value : out) value = normal(engine);
+  return out;
+}
+
+std::vector<Isa> supported_isas() {
+  std::vector<Isa> isas;
+  for (const Isa isa : {Isa::kReference, Isa::kAvx2, Isa::kAvx512}) {
+    if (isa_supported(isa)) isas.push_back(isa);
+  }
+  return isas;
+}
+
+// The cache of one sequence with known keys and values; memory that holds no position is NaN.
+class Sequence {
+ public:
+  Sequence(const KvLayout& layout, std::int64_t length, std::uint32_t seed)
+      : layout_(layout),
+        keys_(random_floats(count(length), seed)),
+        values_(random_floats(count(length), seed + 1)) {
+    const std::int64_t pages = (length + kKvPagePositions - 1) / kKvPagePositions;
+    for (std::int64_t i = 0; i < pages; ++i) {
+      memory_.emplace_back(static_cast<std::size_t>(layout.page_bytes()), std::byte{0xFF});
+      table_.push_back(memory_.back().data());
+    }
+    ThreadPool pool(1);
+    std::vector<std::int32_t> positions;
+    for (std::int32_t i = 0; i < length; ++i) positions.push_back(i);
+    const std::vector<std::byte* const*> tables(positions.size(), table_.data());
+    store_kv(layout, keys_.data(), values_.data(), length, positions.data(), tables.data(), pool);
+  }
+
+  std::byte* const* pages() const { return table_.data(); }
+  float key(std::int64_t j, std::int64_t kv_head, std::int64_t d) const {
+    return rounded(keys_[index(j, kv_head, d)]);
+  }
+  float value(std::int64_t j, std::int64_t kv_head, std::int64_t d) const {
+    return rounded(values_[index(j, kv_head, d)]);
+  }
+  std::int64_t length() const { return static_cast<std::int64_t>(keys_.size()) / count(1); }
+
+ private:
+  std::size_t count(std::int64_t tokens) const {
+    return static_cast<std::size_t>(tokens * layout_.kv_heads * layout_.head_dim);
+  }
+  std::size_t index(std::int64_t j, std::int64_t kv_head, std::int64_t d) const {
+    return static_cast<std::size_t>((j * layout_.kv_heads + kv_head) * layout_.head_dim + d);
+  }
+  float rounded(float x) const {
+    return layout_.dtype == DType::kF16 ? f16_to_float(float_to_f16(x)) : x;
+  }
+
+  KvLayout layout_;
+  std::vector<float> keys_;
+  std::vector<float> values_;
+  std::vector<std::vector<std::byte>> memory_;
+  std::vector<std::byte*> table_;
+};
+
+// The contract of attention.h for one query and head, line by line.
+struct OneHead {
+  const AttentionArgs& args;
+  const Sequence& sequence;
+  std::int64_t kv_head;
+  const float* q;
+
+  std::vector<float> run(std::int64_t position) const {
+    const std::int64_t head_dim = args.layout.head_dim;
+    const std::int64_t first =
+        args.window > 0 ? std::max<std::int64_t>(0, position - args.window + 1) : 0;
+    float m = -std::numeric_limits<float>::infinity();
+    float l = 0.0f;
+    std::vector<float> o(static_cast<std::size_t>(head_dim), 0.0f);
+    for (std::int64_t page = first / 64; page <= position / 64; ++page) {
+      float s[64];
+      float highest = m;
+      for (int j = 0; j < 64; ++j) {
+        const std::int64_t at = page * 64 + j;
+        s[j] = -std::numeric_limits<float>::infinity();
+        if (at < first || at > position) continue;
+        float dot = 0.0f;
+        for (std::int64_t d = 0; d < head_dim; ++d) {
+          dot = std::fma(q[d], sequence.key(at, kv_head, d), dot);
+        }
+        s[j] = args.scale * dot;
+        highest = std::max(highest, s[j]);
+      }
+      const float c = exp_f32(m - highest);
+      float lane[16] = {};
+      for (int j = 0; j < 64; ++j) lane[j % 16] += exp_f32(s[j] - highest);
+      for (int i = 0; i < 8; ++i) lane[i] += lane[i + 8];
+      for (int i = 0; i < 4; ++i) lane[i] += lane[i + 4];
+      for (int i = 0; i < 2; ++i) lane[i] += lane[i + 2];
+      l = std::fma(l, c, lane[0] + lane[1]);
+      m = highest;
+      for (std::int64_t d = 0; d < head_dim; ++d) {
+        float& sum = o[static_cast<std::size_t>(d)];
+        sum = sum * c;
+        for (std::int64_t j = 0; j < 64; ++j) {
+          const std::int64_t at = page * 64 + j;
+          if (at < first || at > position) continue;
+          sum = std::fma(exp_f32(s[j] - highest), sequence.value(at, kv_head, d), sum);
+        }
+      }
+    }
+    for (float& sum : o) sum /= l;
+    return o;
+  }
+
+  // Plain softmax attention in double.
+  std::vector<double> exact(std::int64_t position) const {
+    const std::int64_t first =
+        args.window > 0 ? std::max<std::int64_t>(0, position - args.window + 1) : 0;
+    std::vector<double> weights;
+    double total = 0;
+    for (std::int64_t at = first; at <= position; ++at) {
+      double dot = 0;
+      for (std::int64_t d = 0; d < args.layout.head_dim; ++d) {
+        dot += double{q[d]} * double{sequence.key(at, kv_head, d)};
+      }
+      weights.push_back(std::exp(dot * double{args.scale}));
+      total += weights.back();
+    }
+    std::vector<double> o(static_cast<std::size_t>(args.layout.head_dim));
+    for (std::size_t d = 0; d < o.size(); ++d) {
+      for (std::int64_t at = first; at <= position; ++at) {
+        o[d] += weights[static_cast<std::size_t>(at - first)] / total *
+                double{sequence.value(at, kv_head, static_cast<std::int64_t>(d))};
+      }
+    }
+    return o;
+  }
+};
+
+struct Case {
+  DType dtype;
+  std::int64_t heads;
+  std::int64_t kv_heads;
+  std::int64_t head_dim;
+  std::int64_t window;
+  std::int64_t first_position;
+  std::int64_t queries;
+
+  AttentionArgs args() const {
+    const float scale = 1.0f / std::sqrt(static_cast<float>(head_dim));
+    return {{kv_heads, head_dim, dtype}, heads, scale, window};
+  }
+};
+
+std::ostream& operator<<(std::ostream& stream, const Case& c) {
+  return stream << dtype_name(c.dtype) << " heads " << c.heads << "/" << c.kv_heads << " dim "
+                << c.head_dim << " window " << c.window << " at " << c.first_position << " + "
+                << c.queries;
+}
+
+std::vector<float> attend(Isa isa, const AttentionArgs& args, const float* q,
+                          const std::vector<AttentionQuery>& queries, int threads) {
+  ThreadPool pool(threads);
+  const std::size_t row = static_cast<std::size_t>(args.heads * args.layout.head_dim);
+  std::vector<float> out(queries.size() * row, kNan);
+  attention_with(attention_table(isa), args, q, queries, out.data(), pool);
+  return out;
+}
+
+std::vector<AttentionQuery> consecutive(const Sequence& sequence, std::int64_t first,
+                                        std::int64_t count) {
+  std::vector<AttentionQuery> queries;
+  for (std::int64_t i = 0; i < count; ++i) {
+    queries.push_back({static_cast<std::int32_t>(first + i), sequence.pages()});
+  }
+  return queries;
+}
+
+bool same_bits(const std::vector<float>& a, const std::vector<float>& b) {
+  return a.size() == b.size() && std::memcmp(a.data(), b.data(), a.size() * sizeof(float)) == 0;
+}
+
+class AttentionTest : public testing::TestWithParam<Case> {};
+
+TEST_P(AttentionTest, EveryInstructionSetGivesTheContractsBits) {
+  const Case& c = GetParam();
+  const AttentionArgs args = c.args();
+  const Sequence sequence(args.layout, c.first_position + c.queries, 1);
+  const std::int64_t row = c.heads * c.head_dim;
+  const std::vector<float> q = random_floats(static_cast<std::size_t>(c.queries * row), 3, 2.0f);
+  std::vector<float> expected;
+  double worst = 0;
+  for (std::int64_t i = 0; i < c.queries; ++i) {
+    for (std::int64_t h = 0; h < c.heads; ++h) {
+      const OneHead head{args, sequence, h / (c.heads / c.kv_heads),
+                         q.data() + i * row + h * c.head_dim};
+      const std::vector<float> o = head.run(c.first_position + i);
+      const std::vector<double> exact = head.exact(c.first_position + i);
+      for (std::size_t d = 0; d < o.size(); ++d) {
+        worst = std::max(worst, std::abs(double{o[d]} - exact[d]));
+      }
+      expected.insert(expected.end(), o.begin(), o.end());
+    }
+  }
+  EXPECT_LT(worst, 4e-6);
+  const auto queries = consecutive(sequence, c.first_position, c.queries);
+  for (const Isa isa : supported_isas()) {
+    EXPECT_TRUE(same_bits(attend(isa, args, q.data(), queries, 1), expected)) << isa_name(isa);
+  }
+}
+
+TEST_P(AttentionTest, CompanyChunksAndThreadsLeaveTheBitsAlone) {
+  const Case& c = GetParam();
+  const AttentionArgs args = c.args();
+  const Sequence sequence(args.layout, c.first_position + c.queries, 5);
+  const std::int64_t row = c.heads * c.head_dim;
+  const std::vector<float> q = random_floats(static_cast<std::size_t>(c.queries * row), 7, 2.0f);
+  const auto queries = consecutive(sequence, c.first_position, c.queries);
+  for (const Isa isa : supported_isas()) {
+    const std::vector<float> whole = attend(isa, args, q.data(), queries, 1);
+    EXPECT_TRUE(same_bits(attend(isa, args, q.data(), queries, 3), whole)) << isa_name(isa);
+    for (const std::size_t chunk : {1u, 2u, 7u, 33u}) {
+      std::vector<float> parts;
+      for (std::size_t i = 0; i < queries.size(); i += chunk) {
+        const std::vector<AttentionQuery> some(
+            queries.begin() + static_cast<std::ptrdiff_t>(i),
+            queries.begin() + static_cast<std::ptrdiff_t>(std::min(queries.size(), i + chunk)));
+        const auto out =
+            attend(isa, args, q.data() + static_cast<std::int64_t>(i) * row, some, 1 + chunk % 2);
+        parts.insert(parts.end(), out.begin(), out.end());
+      }
+      EXPECT_TRUE(same_bits(parts, whole)) << isa_name(isa) << " chunks of " << chunk;
+    }
+  }
+}
+
+INSTANTIATE_TEST_SUITE_P(
+    Shapes, AttentionTest,
+    testing::Values(Case{DType::kF32, 2, 1, 128, 0, 0, 130},
+                    Case{DType::kF16, 2, 1, 128, 0, 0, 130}, Case{DType::kF32, 4, 2, 64, 0, 60, 10},
+                    Case{DType::kF16, 6, 2, 80, 0, 100, 60}, Case{DType::kF32, 3, 3, 24, 0, 0, 70},
+                    Case{DType::kF16, 2, 2, 8, 0, 62, 70}, Case{DType::kF32, 5, 1, 96, 0, 120, 20},
+                    Case{DType::kF16, 2, 1, 256, 0, 63, 3}, Case{DType::kF32, 7, 1, 1, 0, 0, 66},
+                    Case{DType::kF16, 3, 1, 13, 0, 0, 66}, Case{DType::kF32, 2, 2, 37, 0, 50, 40},
+                    Case{DType::kF16, 60, 1, 16, 0, 64, 9}, Case{DType::kF32, 2, 1, 32, 1, 0, 70},
+                    Case{DType::kF16, 2, 1, 32, 5, 60, 70}, Case{DType::kF32, 2, 1, 40, 64, 0, 200},
+                    Case{DType::kF16, 2, 2, 40, 100, 30, 200},
+                    Case{DType::kF32, 4, 2, 64, 0, 700, 1}, Case{DType::kF16, 2, 1, 64, 0, 511, 2}),
+    [](const auto& param_info) { return "case_" + std::to_string(param_info.index); });
+
+TEST(Attention, ThreeHundredQueriesAtOnceOrOneByOne) {
+  const AttentionArgs args = Case{DType::kF16, 4, 2, 64, 0, 0, 300}.args();
+  const Sequence sequence(args.layout, 300, 11);
+  const std::vector<float> q = random_floats(300 * 4 * 64, 13, 2.0f);
+  const auto queries = consecutive(sequence, 0, 300);
+  const Isa isa = active_isa();
+  const std::vector<float> whole = attend(isa, args, q.data(), queries, 2);
+  for (std::size_t i = 0; i < 300; ++i) {
+    const auto one = attend(isa, args, q.data() + i * 256, {queries[i]}, 1);
+    ASSERT_EQ(std::memcmp(one.data(), whole.data() + i * 256, 256 * sizeof(float)), 0) << i;
+  }
+}
+
+TEST(Attention, SequencesMixInOneBatch) {
+  const AttentionArgs args = Case{DType::kF32, 4, 2, 64, 0, 0, 0}.args();
+  const Sequence a(args.layout, 200, 17);
+  const Sequence b(args.layout, 90, 19);
+  // Runs that break: another sequence, a gap, a step back, the same position twice.
+  const std::vector<AttentionQuery> queries = {{0, a.pages()},   {1, a.pages()},  {89, b.pages()},
+                                               {70, a.pages()},  {71, a.pages()}, {5, a.pages()},
+                                               {199, a.pages()}, {63, b.pages()}, {64, b.pages()},
+                                               {65, b.pages()},  {65, b.pages()}, {199, a.pages()}};
+  const std::vector<float> q = random_floats(queries.size() * 256, 23);
+  for (const Isa isa : supported_isas()) {
+    const std::vector<float> whole = attend(isa, args, q.data(), queries, 2);
+    for (std::size_t i = 0; i < queries.size(); ++i) {
+      const auto one = attend(isa, args, q.data() + i * 256, {queries[i]}, 1);
+      EXPECT_EQ(std::memcmp(one.data(), whole.data() + i * 256, 256 * sizeof(float)), 0)
+          << isa_name(isa) << " " << i;
+    }
+  }
+}
+
+TEST(Attention, AWindowNeedsOnlyItsOwnPages) {
+  const AttentionArgs args = Case{DType::kF32, 2, 1, 64, 70, 0, 0}.args();
+  const Sequence sequence(args.layout, 300, 29);
+  const std::vector<float> q = random_floats(2 * 2 * 64, 31);
+  std::vector<std::byte*> late(sequence.pages(), sequence.pages() + 5);
+  for (int page = 0; page < 3; ++page) late[static_cast<std::size_t>(page)] = nullptr;
+  for (const Isa isa : supported_isas()) {
+    const std::vector<AttentionQuery> whole = {{298, sequence.pages()}, {299, sequence.pages()}};
+    const std::vector<AttentionQuery> part = {{298, late.data()}, {299, late.data()}};
+    EXPECT_TRUE(
+        same_bits(attend(isa, args, q.data(), part, 1), attend(isa, args, q.data(), whole, 1)));
+  }
+}
+
+TEST(Attention, ScoresFarApartNeitherOverflowNorVanish) {
+  const AttentionArgs args = Case{DType::kF32, 2, 1, 64, 0, 0, 0}.args();
+  const Sequence sequence(args.layout, 130, 37);
+  const std::vector<float> q = random_floats(2 * 64, 41, 1e4f);
+  const std::vector<AttentionQuery> queries = {{129, sequence.pages()}};
+  const auto expected = attend(Isa::kReference, args, q.data(), queries, 1);
+  for (const float value : expected) EXPECT_TRUE(std::isfinite(value));
+  for (const Isa isa : supported_isas()) {
+    EXPECT_TRUE(same_bits(attend(isa, args, q.data(), queries, 1), expected)) << isa_name(isa);
+  }
+}
+
+TEST(Attention, NotANumberInAQueryStaysInItsRow) {
+  const AttentionArgs args = Case{DType::kF32, 2, 1, 64, 0, 0, 0}.args();
+  const Sequence sequence(args.layout, 100, 43);
+  std::vector<float> q = random_floats(4 * 2 * 64, 47);
+  const auto queries = consecutive(sequence, 96, 4);
+  for (const Isa isa : supported_isas()) {
+    const auto clean = attend(isa, args, q.data(), queries, 1);
+    std::vector<float> broken_q = q;
+    broken_q[128 + 3] = kNan;
+    const auto broken = attend(isa, args, broken_q.data(), queries, 1);
+    for (std::size_t i = 0; i < broken.size(); ++i) {
+      if (i / 64 == 2) {
+        EXPECT_TRUE(std::isnan(broken[i])) << i;
+      } else {
+        EXPECT_EQ(broken[i], clean[i]) << i;
+      }
+    }
+  }
+}
+
+TEST(Attention, NoQueriesIsNothingToDo) {
+  const AttentionArgs args = Case{DType::kF32, 2, 1, 64, 0, 0, 0}.args();
+  ThreadPool pool(2);
+  attention(args, nullptr, {}, nullptr, pool);
+}
+
+TEST(StoreKv, LaysKeysAndValuesOutAsTheContractSays) {
+  for (const DType dtype : {DType::kF32, DType::kF16}) {
+    for (const std::int64_t head_dim : {1, 8, 13, 128}) {
+      const KvLayout layout{3, head_dim, dtype};
+      const std::int64_t tokens = 150;
+      const Sequence sequence(layout, tokens, 53);
+      for (std::int64_t t = 0; t < tokens; ++t) {
+        for (std::int64_t h = 0; h < 3; ++h) {
+          for (std::int64_t d = 0; d < head_dim; ++d) {
+            const std::int64_t slot = t % 64;
+            const std::int64_t key = ((h * 4 + slot / 16) * head_dim + d) * 16 + slot % 16;
+            const std::int64_t value = (3 * 64 + h * 64 + slot) * head_dim + d;
+            const std::byte* const page = sequence.pages()[t / 64];
+            const auto at = [&](std::int64_t index) {
+              if (dtype == DType::kF32) return reinterpret_cast<const float*>(page)[index];
+              return f16_to_float(reinterpret_cast<const std::uint16_t*>(page)[index]);
+            };
+            ASSERT_EQ(at(key), sequence.key(t, h, d));
+            ASSERT_EQ(at(value), sequence.value(t, h, d));
+          }
+        }
+      }
+    }
+  }
+}
+
+TEST(StoreKv, ThreadsAndOrderDoNotMatter) {
+  const KvLayout layout{2, 64, DType::kF16};
+  const std::size_t row = 2 * 64;
+  const std::vector<float> k = random_floats(200 * row, 59);
+  const std::vector<float> v = random_floats(200 * row, 61);
+  const auto store = [&](int threads, std::size_t chunk) {
+    std::vector<std::byte> memory(static_cast<std::size_t>(4 * layout.page_bytes()));
+    std::vector<std::byte*> table;
+    for (int i = 0; i < 4; ++i) table.push_back(memory.data() + i * layout.page_bytes());
+    ThreadPool pool(threads);
+    for (std::size_t begin = 0; begin < 200; begin += chunk) {
+      const std::size_t count = std::min(chunk, 200 - begin);
+      std::vector<std::int32_t> positions;
+      for (std::size_t i = 0; i < count; ++i) {
+        positions.push_back(static_cast<std::int32_t>(begin + i));
+      }
+      const std::vector<std::byte* const*> tables(count, table.data());
+      store_kv(layout, k.data() + begin * row, v.data() + begin * row,
+               static_cast<std::int64_t>(count), positions.data(), tables.data(), pool);
+    }
+    return memory;
+  };
+  const auto whole = store(1, 200);
+  EXPECT_EQ(store(3, 200), whole);
+  EXPECT_EQ(store(2, 1), whole);
+  EXPECT_EQ(store(2, 77), whole);
+}
+
+}  // namespace
+}  // namespace sampan

@@ -1,0 +1,312 @@
+#include "kernels/matmul.h"
+
+#include <gtest/gtest.h>
+
+#include <cmath>
+#include <cstdlib>
+#include <numeric>
+#include <string>
+
+#include "base/error.h"
+#include "kernels/block_codec.h"
+#include "kernels/matmul_table.h"
+#include "kernels/matmul_test_data.h"
+#include "kernels/quantized_activations.h"
+
+namespace sampan {
+namespace {
+
+using namespace matmul_test;
+
+constexpr std::int64_t kRows = 33;
+constexpr std::int64_t kTokens = 33;
+constexpr float kUntouched = -12345.0f;
+
+ThreadPool& pool() {
+  static ThreadPool two(2);
+  return two;
+}
+
+// All products of the reference, (kTokens, kRows).
+std::vector<float> reference_products(const WeightMatrix& w, const Activations& x) {
+  std::vector<float> y(static_cast<std::size_t>(x.rows() * w.rows()));
+  matmul_with_table(matmul_table_reference(), w, x, y.data(), w.rows(), pool());
+  return y;
+}
+
+// The first `rows` rows of `bytes` times the first `tokens` tokens of x by `isa` equal those of
+// `expected` (tokens, kRows).
+void expect_same_products(Isa isa, DType dtype, const std::byte* bytes, std::int64_t rows,
+                          std::int64_t columns, const std::vector<float>& x, std::int64_t tokens,
+                          const std::vector<float>& expected) {
+  const WeightMatrix w = WeightMatrix::make(view(dtype, rows, columns, bytes), pool());
+  Activations activations;
+  activations.set(x.data(), tokens, columns);
+  activations.require(activation_kind(dtype), pool());
+  const std::int64_t stride = rows + 3;
+  std::vector<float> y(static_cast<std::size_t>(tokens * stride), kUntouched);
+  matmul_with_table(matmul_table(isa), w, activations, y.data(), stride, pool());
+  for (std::int64_t t = 0; t < tokens; ++t) {
+    for (std::int64_t r = 0; r < stride; ++r) {
+      const float got = y[static_cast<std::size_t>(t * stride + r)];
+      const float want = r < rows ? expected[static_cast<std::size_t>(t * kRows + r)] : kUntouched;
+      ASSERT_TRUE(same_float(got, want))
+          << isa_name(isa) << " " << dtype_name(dtype) << " rows " << rows << " columns " << columns
+          << " tokens " << tokens << ": token " << t << " row " << r << ": " << got << " for "
+          << want;
+    }
+  }
+}
+
+void expect_same_for_all_sizes(DType dtype, const std::byte* bytes, std::int64_t columns,
+                               const std::vector<float>& x) {
+  const WeightMatrix w = WeightMatrix::make(view(dtype, kRows, columns, bytes), pool());
+  Activations activations;
+  activations.set(x.data(), kTokens, columns);
+  activations.require(activation_kind(dtype), pool());
+  const std::vector<float> expected = reference_products(w, activations);
+  for (const Isa isa : supported_isas()) {
+    if (isa == Isa::kReference) continue;
+    for (const std::int64_t rows : {1, 15, 16, 17, 33}) {
+      for (const std::int64_t tokens : {1, 2, 3, 4, 5, 6, 7, 8, 9, 17, 33}) {
+        expect_same_products(isa, dtype, bytes, rows, columns, x, tokens, expected);
+        if (testing::Test::HasFatalFailure()) return;
+      }
+    }
+  }
+}
+
+class BlockMatmul : public testing::TestWithParam<DType> {};
+
+TEST_P(BlockMatmul, AllInstructionSetsGiveTheSameBits) {
+  const std::int64_t width = dtype_info(GetParam()).block_elements;
+  for (const std::int64_t columns : {width, 3 * width, 1024 + width, 2304 - width}) {
+    const auto bytes = random_blocks(GetParam(), kRows, columns, Codes::kRandom, Scales::kRandom,
+                                     static_cast<std::uint32_t>(columns));
+    expect_same_for_all_sizes(GetParam(), bytes.data(), columns,
+                              random_activations(kTokens * columns, 7));
+    if (HasFatalFailure()) return;
+  }
+}
+
+TEST_P(BlockMatmul, ExtremeCodesAndScalesGiveTheSameBits) {
+  constexpr std::int64_t kColumns = 512;
+  std::vector<float> x(kTokens * kColumns);
+  for (std::size_t i = 0; i < x.size();
+       ++i) {  // the largest activations of one sign, of both, zeros
+    const std::size_t token = i / kColumns % 4;
+    x[i] = token == 0 ? 1.0f : token == 1 ? -1.0f : token == 2 ? (i % 2 == 0 ? 1.0f : -1.0f) : 0.0f;
+  }
+  for (const Codes codes : {Codes::kRandom, Codes::kZeros, Codes::kOnes}) {
+    for (const Scales scales :
+         {Scales::kLargest, Scales::kSubnormal, Scales::kInfinite, Scales::kNegative}) {
+      const auto bytes = random_blocks(GetParam(), kRows, kColumns, codes, scales, 3);
+      expect_same_for_all_sizes(GetParam(), bytes.data(), kColumns, x);
+      if (HasFatalFailure()) return;
+    }
+  }
+}
+
+// The weights' lowest codes: in Q8_0, -128 is a byte that no quantiser writes, but a file may hold
+// it.
+TEST(BlockMatmulQ8, TheByteMinus128) {
+  constexpr std::int64_t kColumns = 64;
+  auto bytes = random_blocks(DType::kQ8_0, kRows, kColumns, Codes::kRandom, Scales::kRandom, 5);
+  for (std::size_t i = 0; i < bytes.size(); ++i) {
+    if (i % 34 >= 2) bytes[i] = std::byte{0x80};
+  }
+  std::vector<float> x(kTokens * kColumns, 1.0f);
+  for (std::size_t i = 0; i < x.size(); i += 3) x[i] = -1.0f;
+  expect_same_for_all_sizes(DType::kQ8_0, bytes.data(), kColumns, x);
+}
+
+// Value of a quantised activation.
+double quantized_value(const QuantizedRows& rows, ActivationKind kind, std::int64_t t,
+                       std::int64_t k) {
+  const std::byte* row = rows.data + t * rows.row_stride;
+  if (kind == ActivationKind::kInt8Block32) {
+    const auto& block = reinterpret_cast<const ActivationBlock32*>(row)[k / 32];
+    return static_cast<double>(block.d) * block.q[k % 32];
+  }
+  const auto& block = reinterpret_cast<const ActivationBlock256*>(row)[k / 256];
+  return static_cast<double>(block.d) * block.q[k % 256];
+}
+
+TEST_P(BlockMatmul, ReferenceAgreesWithDequantizedProducts) {
+  const std::int64_t columns = 3 * dtype_info(GetParam()).block_elements;
+  const auto bytes = random_blocks(GetParam(), kRows, columns, Codes::kRandom, Scales::kRandom, 11);
+  const std::vector<float> x = random_activations(kTokens * columns, 12);
+  const ActivationKind kind = activation_kind(GetParam());
+  const WeightMatrix w = WeightMatrix::make(view(GetParam(), kRows, columns, bytes.data()), pool());
+  Activations activations;
+  activations.set(x.data(), kTokens, columns);
+  activations.require(kind, pool());
+  const std::vector<float> y = reference_products(w, activations);
+  std::vector<float> row(static_cast<std::size_t>(columns));
+  for (std::int64_t r = 0; r < kRows; ++r) {
+    dequantize_row(GetParam(), bytes.data() + r * row_bytes(GetParam(), columns), columns,
+                   row.data());
+    for (std::int64_t t = 0; t < kTokens; ++t) {
+      double sum = 0;
+      double magnitude = 0;
+      for (std::int64_t k = 0; k < columns; ++k) {
+        const double product = static_cast<double>(row[static_cast<std::size_t>(k)]) *
+                               quantized_value(activations.quantized(kind), kind, t, k);
+        sum += product;
+        magnitude += std::abs(product);
+      }
+      // Some dozens of float roundings, of terms that for types with minima are larger than the
+      // products.
+      ASSERT_NEAR(y[static_cast<std::size_t>(t * kRows + r)], sum, 4e-6 * magnitude)
+          << dtype_name(GetParam()) << " token " << t << " row " << r;
+    }
+  }
+}
+
+TEST_P(BlockMatmul, ThreadsAndBatchesDoNotShow) {
+  constexpr std::int64_t kColumns = 1024;
+  constexpr std::int64_t kManyRows = 700;
+  const auto bytes =
+      random_blocks(GetParam(), kManyRows, kColumns, Codes::kRandom, Scales::kRandom, 21);
+  const std::vector<float> x = random_activations(kTokens * kColumns, 22);
+  std::vector<float> first;
+  for (const int threads : {1, 2, 3}) {
+    ThreadPool threads_pool(threads);
+    const WeightMatrix w =
+        WeightMatrix::make(view(GetParam(), kManyRows, kColumns, bytes.data()), threads_pool);
+    Activations activations;
+    activations.set(x.data(), kTokens, kColumns);
+    std::vector<float> y(static_cast<std::size_t>(kTokens * kManyRows));
+    matmul(w, activations, y.data(), kManyRows, threads_pool);
+    if (threads == 1) first = y;
+    ASSERT_EQ(y, first) << dtype_name(GetParam()) << " threads " << threads;
+    for (const std::int64_t t : {std::int64_t{0}, std::int64_t{4}, kTokens - 1}) {
+      activations.set(x.data() + t * kColumns, 1, kColumns);
+      std::vector<float> alone(static_cast<std::size_t>(kManyRows));
+      matmul(w, activations, alone.data(), kManyRows, threads_pool);
+      const auto begin = first.begin() + t * kManyRows;
+      ASSERT_EQ(alone, std::vector<float>(begin, begin + kManyRows)) << "token " << t;
+    }
+  }
+}
+
+TEST_P(BlockMatmul, RowsInAnotherOrder) {
+  const std::int64_t columns = 2 * dtype_info(GetParam()).block_elements;
+  const auto bytes = random_blocks(GetParam(), kRows, columns, Codes::kRandom, Scales::kRandom, 31);
+  const std::vector<float> x = random_activations(columns, 32);
+  std::vector<std::int64_t> order = {32, 0, 5,  5,  17, 16, 15, 1,  2,
+                                     3,  4, 31, 30, 29, 28, 27, 26, 0};
+  const TensorView source = view(GetParam(), kRows, columns, bytes.data());
+  Activations activations;
+  activations.set(x.data(), 1, columns);
+  std::vector<float> plain(kRows);
+  std::vector<float> ordered(order.size());
+  matmul(WeightMatrix::make(source, pool()), activations, plain.data(), kRows, pool());
+  const WeightMatrix w = WeightMatrix::make(source, order, pool());
+  EXPECT_EQ(w.rows(), static_cast<std::int64_t>(order.size()));
+  matmul(w, activations, ordered.data(), w.rows(), pool());
+  for (std::size_t i = 0; i < order.size(); ++i) {
+    EXPECT_EQ(ordered[i], plain[static_cast<std::size_t>(order[i])]) << "row " << i;
+  }
+}
+
+std::string type_name(const testing::TestParamInfo<DType>& info) {
+  return std::string(dtype_name(info.param));
+}
+INSTANTIATE_TEST_SUITE_P(Types, BlockMatmul, testing::ValuesIn(kBlockTypes), type_name);
+
+class FloatMatmul : public testing::TestWithParam<DType> {};
+
+TEST_P(FloatMatmul, AllInstructionSetsGiveTheSameBits) {
+  for (const std::int64_t columns : {1, 15, 16, 17, 100, 1027, 2100}) {
+    const auto bytes =
+        random_floats(GetParam(), kRows * columns, static_cast<std::uint32_t>(columns));
+    expect_same_for_all_sizes(GetParam(), bytes.data() + 1, columns,
+                              random_activations(kTokens * columns, 7));
+    if (HasFatalFailure()) return;
+  }
+}
+
+TEST_P(FloatMatmul, ReferenceAgreesWithDoubles) {
+  constexpr std::int64_t kColumns = 333;
+  const auto bytes = random_floats(GetParam(), kRows * kColumns, 3);
+  const std::vector<float> x = random_activations(kTokens * kColumns, 4);
+  const WeightMatrix w =
+      WeightMatrix::make(view(GetParam(), kRows, kColumns, bytes.data() + 1), pool());
+  EXPECT_EQ(w.owned_bytes(), 0);
+  Activations activations;
+  activations.set(x.data(), kTokens, kColumns);
+  const std::vector<float> y = reference_products(w, activations);
+  std::vector<float> row(kColumns);
+  for (std::int64_t r = 0; r < kRows; ++r) {
+    dequantize_row(GetParam(), bytes.data() + 1 + r * row_bytes(GetParam(), kColumns), kColumns,
+                   row.data());
+    for (std::int64_t t = 0; t < kTokens; ++t) {
+      const double sum = std::inner_product(row.begin(), row.end(), x.begin() + t * kColumns, 0.0);
+      ASSERT_NEAR(y[static_cast<std::size_t>(t * kRows + r)], sum, 1e-4);
+    }
+  }
+}
+
+TEST_P(FloatMatmul, RowsInAnotherOrder) {
+  constexpr std::int64_t kColumns = 19;
+  const auto bytes = random_floats(GetParam(), kRows * kColumns, 3);
+  const std::vector<float> x = random_activations(kColumns, 4);
+  const std::vector<std::int64_t> order = {7, 32, 7, 0, 1};
+  const TensorView source = view(GetParam(), kRows, kColumns, bytes.data() + 1);
+  Activations activations;
+  activations.set(x.data(), 1, kColumns);
+  std::vector<float> plain(kRows);
+  std::vector<float> ordered(order.size());
+  matmul(WeightMatrix::make(source, pool()), activations, plain.data(), kRows, pool());
+  matmul(WeightMatrix::make(source, order, pool()), activations, ordered.data(), 5, pool());
+  for (std::size_t i = 0; i < order.size(); ++i) {
+    EXPECT_EQ(ordered[i], plain[static_cast<std::size_t>(order[i])]);
+  }
+}
+
+INSTANTIATE_TEST_SUITE_P(Types, FloatMatmul, testing::ValuesIn(kFloatTypes), type_name);
+
+TEST(Matmul, ANanInARowStaysThere) {
+  for (const DType dtype : {DType::kQ4_0, DType::kQ4_K}) {
+    const auto bytes = random_blocks(dtype, kRows, 256, Codes::kRandom, Scales::kRandom, 5);
+    std::vector<float> x = random_activations(2 * 256, 6);
+    x[256 + 17] = std::nanf("");
+    Activations activations;
+    activations.set(x.data(), 2, 256);
+    std::vector<float> y(2 * kRows);
+    matmul(WeightMatrix::make(view(dtype, kRows, 256, bytes.data()), pool()), activations, y.data(),
+           kRows, pool());
+    for (std::size_t r = 0; r < kRows; ++r) {
+      EXPECT_TRUE(std::isfinite(y[r]));
+      EXPECT_TRUE(std::isnan(y[kRows + r]));
+    }
+  }
+}
+
+TEST(Matmul, OtherTypesAreRefused) {
+  EXPECT_EQ(activation_kind(DType::kBF16), ActivationKind::kFloat);
+  for (const DType dtype : {DType::kI32, DType::kF64, DType::kBool, DType::kF8E4M3}) {
+    EXPECT_THROW(activation_kind(dtype), Error) << dtype_name(dtype);
+  }
+}
+
+TEST(MatmulTable, NamesAreThoseOfTheInstructionSets) {
+  for (const Isa isa : supported_isas()) EXPECT_EQ(matmul_table(isa).name, isa_name(isa));
+}
+
+// The child starts the program anew, so that SAMPAN_ISA is read after it is set.
+TEST(MatmulTableDeathTest, TheForcedInstructionSetRuns) {
+  GTEST_FLAG_SET(death_test_style, "threadsafe");
+  for (const Isa isa : supported_isas()) {
+    EXPECT_EXIT(
+        {
+          ::setenv("SAMPAN_ISA", std::string(isa_name(isa)).c_str(), 1);
+          std::exit(matmul_table(active_isa()).name == isa_name(isa) ? 0 : 1);
+        },
+        testing::ExitedWithCode(0), "");
+  }
+}
+
+}  // namespace
+}  // namespace sampan
