@@ -1,0 +1,69 @@
+#pragma once
+
+#include <cstdint>
+#include <functional>
+#include <memory>
+#include <span>
+#include <vector>
+
+#include "base/thread_pool.h"
+#include "engine/kv_cache.h"
+#include "models/model.h"
+
+namespace sampan {
+
+// A text being read and written by a model: its ids so far and their keys and values.
+struct Sequence {
+  Sequence(const Model& model, DType kv_dtype) : cache(model, kv_dtype) {}
+
+  std::vector<std::int32_t> ids;  // those whose keys and values are in the cache
+  KvCache cache;
+};
+
+// Forgets the ids from `length` on.
+void truncate(Sequence& sequence, std::int64_t length);
+
+// Runs sequences through a model on a thread pool. Not thread-safe.
+class Runner {
+ public:
+  // Tokens of a prompt that one forward takes; bounds the workspace. Results do not depend on it.
+  static constexpr std::int64_t kDefaultChunk = 512;
+
+  Runner(const Model& model, ThreadPool& pool, std::int64_t chunk = kDefaultChunk);
+
+  const Model& model() const { return model_; }
+
+  // Appends a prompt to the sequence. Returns the logits (vocab) of its last token, valid until the next call. ids must not be
+  // empty. Throws Error kInvalidArgument for an id outside the vocabulary.
+  std::span<const float> prefill(Sequence& sequence, std::span<const std::int32_t> ids);
+
+  // As prefill, giving the logits of every token: visit(first row, rows × vocab floats) in order.
+  using LogitsVisitor = std::function<void(std::int64_t first, std::span<const float> logits)>;
+  void prefill_all_logits(Sequence& sequence, std::span<const std::int32_t> ids, const LogitsVisitor& visit);
+
+  // Appends one generated token and returns the logits that follow it, valid until the next call.
+  std::span<const float> decode(Sequence& sequence, std::int32_t id);
+
+  // One step of several sequences at once, each with its own token; logits (sequences, vocab).
+  std::span<const float> decode(std::span<Sequence* const> sequences, std::span<const std::int32_t> ids);
+
+  // Asked between the chunks of a prompt; true stops it with Error kCancelled and leaves the sequence as before the call.
+  void set_interrupt(std::function<bool()> interrupted) { interrupted_ = std::move(interrupted); }
+
+ private:
+  void check_ids(std::span<const std::int32_t> ids) const;
+  void append(Sequence& sequence, std::span<const std::int32_t> ids, std::int64_t rope_length);
+  std::span<const float> run(DType kv_dtype);
+  void prefill_chunks(Sequence& sequence, std::span<const std::int32_t> ids, std::int64_t chunk, bool all_logits,
+                      const LogitsVisitor& visit);
+
+  const Model& model_;
+  ThreadPool& pool_;
+  std::int64_t chunk_;
+  std::unique_ptr<Workspace> workspace_;
+  Batch batch_;
+  std::vector<float> logits_;
+  std::function<bool()> interrupted_;
+};
+
+}  // namespace sampan

@@ -1,0 +1,85 @@
+#include "models/blocks/attention.h"
+
+#include <cmath>
+
+#include "base/error.h"
+#include "kernels/ops.h"
+
+namespace sampan {
+namespace {
+
+void project(const WeightMatrix& w, const std::vector<float>& bias, Activations& x, float* y, ThreadPool& pool) {
+  matmul(w, x, y, w.rows(), pool);
+  if (!bias.empty()) add_bias(y, bias.data(), x.rows(), w.rows(), pool);
+}
+
+}  // namespace
+
+AttentionBlock load_attention(const Checkpoint& checkpoint, std::int64_t layer, ThreadPool& pool) {
+  const ModelConfig& c = checkpoint.config();
+  const std::string name = fmt::format("model.layers.{}.self_attn.", layer);
+  AttentionBlock block;
+  block.layer = layer;
+  block.window = c.windows[static_cast<std::size_t>(layer)];
+  block.wq = checkpoint.matrix(name + "q_proj.weight", c.q_size(), c.hidden_size, pool, c.heads);
+  block.wk = checkpoint.matrix(name + "k_proj.weight", c.kv_size(), c.hidden_size, pool, c.kv_heads);
+  block.wv = checkpoint.matrix(name + "v_proj.weight", c.kv_size(), c.hidden_size, pool);
+  block.wo = checkpoint.matrix(name + "o_proj.weight", c.hidden_size, c.q_size(), pool);
+  if (c.qkv_bias) {
+    block.bq = checkpoint.vector(name + "q_proj.bias", c.q_size(), c.heads);
+    block.bk = checkpoint.vector(name + "k_proj.bias", c.kv_size(), c.kv_heads);
+    block.bv = checkpoint.vector(name + "v_proj.bias", c.kv_size());
+  }
+  if (c.attention_out_bias) block.bo = checkpoint.vector(name + "o_proj.bias", c.hidden_size);
+  if (c.qk_norm) {
+    block.q_norm = checkpoint.vector(name + "q_norm.weight", c.head_dim);
+    block.k_norm = checkpoint.vector(name + "k_norm.weight", c.head_dim);
+  }
+  return block;
+}
+
+void AttentionScratch::resize(const ModelConfig& config, std::int64_t tokens) {
+  const auto rows = static_cast<std::size_t>(tokens);
+  q.resize(rows * static_cast<std::size_t>(config.q_size()));
+  out.resize(q.size());
+  k.resize(rows * static_cast<std::size_t>(config.kv_size()));
+  v.resize(k.size());
+  pages.resize(rows);
+  queries.resize(rows);
+}
+
+void attention_forward(const AttentionBlock& block, const AttentionContext& context, Activations& h,
+                       AttentionScratch& scratch, float* y, ThreadPool& pool) {
+  const ModelConfig& c = *context.config;
+  const std::int64_t tokens = h.rows();
+  float* q = scratch.q.data();
+  float* k = scratch.k.data();
+  float* v = scratch.v.data();
+  project(block.wq, block.bq, h, q, pool);
+  project(block.wk, block.bk, h, k, pool);
+  project(block.wv, block.bv, h, v, pool);
+  if (!block.q_norm.empty()) {
+    rms_norm(q, block.q_norm.data(), tokens * c.heads, c.head_dim, c.rms_norm_eps, q, pool);
+    rms_norm(k, block.k_norm.data(), tokens * c.kv_heads, c.head_dim, c.rms_norm_eps, k, pool);
+  }
+  rope_half(q, tokens, c.heads, c.head_dim, context.cos_sin, c.head_dim / 2, pool);
+  rope_half(k, tokens, c.kv_heads, c.head_dim, context.cos_sin, c.head_dim / 2, pool);
+
+  for (std::size_t t = 0; t < scratch.pages.size(); ++t) {
+    const KvPages& sequence = *context.batch->tokens[t].sequence;
+    scratch.pages[t] = sequence.layers[static_cast<std::size_t>(block.layer)].data();
+    scratch.queries[t] = {context.positions[t], scratch.pages[t]};
+  }
+  store_kv(context.kv_layout, k, v, tokens, context.positions, scratch.pages.data(), pool);
+  AttentionArgs args;
+  args.layout = context.kv_layout;
+  args.heads = c.heads;
+  args.scale = static_cast<float>(1.0 / std::sqrt(static_cast<double>(c.head_dim)));
+  args.window = block.window;
+  attention(args, q, scratch.queries, scratch.out.data(), pool);
+
+  scratch.activations.set(scratch.out.data(), tokens, c.q_size());
+  project(block.wo, block.bo, scratch.activations, y, pool);
+}
+
+}  // namespace sampan

@@ -1,0 +1,190 @@
+#include "models/gguf_export.h"
+
+#include <algorithm>
+#include <cmath>
+
+#include "base/error.h"
+#include "kernels/block_codec.h"
+#include "models/family.h"
+#include "models/rope.h"
+
+namespace sampan {
+namespace {
+
+constexpr std::int64_t kPieceRows = 256;
+
+// general.file_type as peers number whole-file types.
+std::uint32_t file_type(DType type) {
+  switch (type) {
+    case DType::kF32: return 0;
+    case DType::kF16: return 1;
+    case DType::kQ4_0: return 2;
+    case DType::kQ4_1: return 3;
+    case DType::kQ8_0: return 7;
+    case DType::kQ5_0: return 8;
+    case DType::kQ5_1: return 9;
+    case DType::kQ2_K: return 10;
+    case DType::kQ3_K: return 12;
+    case DType::kQ4_K: return 15;
+    case DType::kQ5_K: return 17;
+    case DType::kQ6_K: return 18;
+    case DType::kIQ4_NL: return 25;
+    case DType::kIQ4_XS: return 30;
+    case DType::kBF16: return 32;
+    case DType::kMXFP4: return 38;
+    default: return 0;
+  }
+}
+
+void refuse_inexpressible(const ModelConfig& c) {
+  if (c.rope.type == RopeType::kDynamicNtk) {
+    fail(ErrorCode::kUnsupported, "GGUF has no dynamic NTK rope; the model cannot be written to it");
+  }
+  if (std::any_of(c.windows.begin(), c.windows.end(), [](std::int64_t window) { return window > 0; })) {
+    fail(ErrorCode::kUnsupported, "GGUF has no sliding windows for {}; the model cannot be written to it", c.family);
+  }
+}
+
+void write_rope(const ModelConfig& c, const std::string& arch, GgufWriter& writer) {
+  writer.add_f32(arch + "rope.freq_base", static_cast<float>(c.rope.theta));
+  writer.add_u32(arch + "rope.dimension_count", static_cast<std::uint32_t>(c.head_dim));
+  if (c.rope.type == RopeType::kLinear) {
+    writer.add_string(arch + "rope.scaling.type", "linear");
+    writer.add_f32(arch + "rope.scaling.factor", static_cast<float>(c.rope.factor));
+  } else if (c.rope.type == RopeType::kYarn) {
+    const double inferred = c.rope.factor <= 1.0 ? 1.0 : 0.1 * std::log(c.rope.factor) + 1.0;
+    writer.add_string(arch + "rope.scaling.type", "yarn");
+    writer.add_f32(arch + "rope.scaling.factor", static_cast<float>(c.rope.factor));
+    writer.add_u32(arch + "rope.scaling.original_context_length", static_cast<std::uint32_t>(c.rope.original_context));
+    writer.add_f32(arch + "rope.scaling.yarn_beta_fast", static_cast<float>(c.rope.beta_fast));
+    writer.add_f32(arch + "rope.scaling.yarn_beta_slow", static_cast<float>(c.rope.beta_slow));
+    writer.add_f32(arch + "rope.scaling.attn_factor", static_cast<float>(c.rope.attention_factor / inferred));
+  }
+}
+
+// Divisors that give llama3's frequencies from the plain ones.
+std::vector<float> llama3_divisors(const ModelConfig& c) {
+  RopeConfig plain = c.rope;
+  plain.type = RopeType::kDefault;
+  plain.factor = 1.0;
+  std::vector<float> divisors = rope_inverse_frequencies(plain, c.head_dim, 0);
+  const std::vector<float> scaled = rope_inverse_frequencies(c.rope, c.head_dim, 0);
+  for (std::size_t i = 0; i < divisors.size(); ++i) divisors[i] /= scaled[i];
+  return divisors;
+}
+
+// Rows of q and k in GGUF's order: row 2 i + h of a head is the published row h * width / 2 + i.
+std::int64_t published_row(std::int64_t row, std::int64_t rows, std::int64_t heads) {
+  const std::int64_t width = rows / heads;
+  const std::int64_t in_head = row % width;
+  return row / width * width + in_head % 2 * (width / 2) + in_head / 2;
+}
+
+}  // namespace
+
+GgufExport::GgufExport(const Checkpoint& checkpoint, DType type) : checkpoint_(checkpoint), type_(type) {
+  const ModelConfig& c = checkpoint.config();
+  const bool from_gguf = checkpoint.files().gguf() != nullptr;
+  if (is_block_type(type) && !can_quantize(type)) {
+    fail(ErrorCode::kUnsupported, "{} cannot be encoded", dtype_name(type));
+  }
+  if (!from_gguf) refuse_inexpressible(c);
+  for (const TensorDescriptor& tensor : checkpoint.files().tensors()) {
+    Item item;
+    item.source = checkpoint.files().view(tensor);
+    item.name = tensor.name;
+    if (!from_gguf) {
+      if (tensor.name.find("rotary_emb.inv_freq") != std::string::npos) continue;
+      const bool bare = !tensor.name.starts_with("model.") && tensor.name != "lm_head.weight";
+      const std::string hf_name = (bare ? "model." : "") + tensor.name;
+      if (c.tied_embeddings && hf_name == "lm_head.weight") continue;
+      item.name = gguf_tensor_name(hf_name, family_named(c.family));
+      const bool permutes = family_named(c.family).gguf_permutes_qk;
+      if (permutes && hf_name.find("self_attn.q_proj") != std::string::npos) item.permuted_heads = c.heads;
+      if (permutes && hf_name.find("self_attn.k_proj") != std::string::npos) item.permuted_heads = c.kv_heads;
+    }
+    item.type = type_for(item.name, item.source, type);
+    items_.push_back(std::move(item));
+  }
+}
+
+DType GgufExport::type_for(const std::string& name, const TensorView& view, DType type) const {
+  if (view.shape.size() != 2) return DType::kF32;
+  const bool is_head = name == "output.weight" || (checkpoint_.config().tied_embeddings && name == "token_embd.weight");
+  const bool is_coarse = is_block_type(type) && type != DType::kQ8_0;
+  if (is_head && is_coarse && view.columns() % 256 == 0) type = DType::kQ6_K;
+  if (view.columns() % dtype_info(type).block_elements == 0) return type;
+  return view.columns() % dtype_info(DType::kQ8_0).block_elements == 0 ? DType::kQ8_0 : DType::kF16;
+}
+
+void GgufExport::write_metadata(GgufWriter& writer) const {
+  if (const GgufFile* gguf = checkpoint_.files().gguf(); gguf != nullptr) {
+    for (const GgufEntry& entry : gguf->metadata()) {
+      if (entry.key == "general.file_type" || entry.key == "general.quantization_version" || entry.key.starts_with("split.")) continue;
+      writer.add_entry(entry);
+    }
+  } else {
+    const ModelConfig& c = checkpoint_.config();
+    const std::string architecture(family_named(c.family).gguf_architecture);
+    const std::string arch = architecture + ".";
+    writer.add_string("general.architecture", architecture);
+    writer.add_string("general.type", "model");
+    writer.add_u32(arch + "context_length", static_cast<std::uint32_t>(c.context_length));
+    writer.add_u32(arch + "embedding_length", static_cast<std::uint32_t>(c.hidden_size));
+    writer.add_u32(arch + "block_count", static_cast<std::uint32_t>(c.layers));
+    writer.add_u32(arch + "feed_forward_length", static_cast<std::uint32_t>(c.intermediate_size));
+    writer.add_u32(arch + "attention.head_count", static_cast<std::uint32_t>(c.heads));
+    writer.add_u32(arch + "attention.head_count_kv", static_cast<std::uint32_t>(c.kv_heads));
+    writer.add_u32(arch + "attention.key_length", static_cast<std::uint32_t>(c.head_dim));
+    writer.add_u32(arch + "attention.value_length", static_cast<std::uint32_t>(c.head_dim));
+    writer.add_f32(arch + "attention.layer_norm_rms_epsilon", c.rms_norm_eps);
+    writer.add_u32(arch + "vocab_size", static_cast<std::uint32_t>(c.vocab_size));
+    write_rope(c, arch, writer);
+  }
+  writer.add_u32("general.quantization_version", 2);
+  writer.add_u32("general.file_type", file_type(type_));
+}
+
+void GgufExport::write_tensors(GgufWriter& writer, ThreadPool& pool, const Progress& progress) const {
+  const ModelConfig& c = checkpoint_.config();
+  const bool has_divisors = checkpoint_.files().gguf() == nullptr && c.rope.type == RopeType::kLlama3;
+  std::int64_t total = 0;
+  for (const Item& item : items_) {
+    writer.add_tensor(item.name, item.type, item.source.shape);
+    total += item.source.bytes();
+  }
+  if (has_divisors) writer.add_tensor("rope_freqs.weight", DType::kF32, {c.head_dim / 2});
+  std::int64_t done = 0;
+  for (const Item& item : items_) {
+    write_item(item, writer, pool);
+    done += item.source.bytes();
+    progress(done, total);
+  }
+  if (has_divisors) writer.write(std::as_bytes(std::span<const float>(llama3_divisors(c))));
+}
+
+void GgufExport::write_item(const Item& item, GgufWriter& writer, ThreadPool& pool) const {
+  const std::int64_t rows = item.source.rows();
+  const std::int64_t columns = item.source.columns();
+  const std::int64_t in_bytes = row_bytes(item.source.dtype, columns);
+  const std::int64_t out_bytes = row_bytes(item.type, columns);
+  std::vector<std::byte> piece(static_cast<std::size_t>(kPieceRows * out_bytes));
+  for (std::int64_t first = 0; first < rows; first += kPieceRows) {
+    const std::int64_t count = std::min(kPieceRows, rows - first);
+    pool.parallel_for(count, [&](std::int64_t i, int) {
+      const std::int64_t row = item.permuted_heads == 0 ? first + i : published_row(first + i, rows, item.permuted_heads);
+      const std::byte* source = item.source.data + row * in_bytes;
+      std::byte* out = piece.data() + i * out_bytes;
+      if (item.source.dtype == item.type) {
+        std::copy(source, source + in_bytes, out);
+        return;
+      }
+      std::vector<float> values(static_cast<std::size_t>(columns));
+      dequantize_row(item.source.dtype, source, columns, values.data());
+      quantize_row(item.type, values.data(), columns, nullptr, out);
+    });
+    writer.write(std::span<const std::byte>(piece.data(), static_cast<std::size_t>(count * out_bytes)));
+  }
+}
+
+}  // namespace sampan

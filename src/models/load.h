@@ -1,0 +1,22 @@
+#pragma once
+
+#include <filesystem>
+#include <memory>
+
+#include "base/thread_pool.h"
+#include "models/checkpoint.h"
+#include "models/model.h"
+
+namespace sampan {
+
+// Opens a checkpoint (a folder with config.json and safetensors, or a .gguf) and makes the model of its family. Throws Error.
+std::unique_ptr<Model> load_model(const std::filesystem::path& path, ThreadPool& pool);
+
+// Memory that load_model(checkpoint) will take, from descriptors alone; nothing is read. The workspace is that of a forward of
+// `chunk` tokens.
+MemoryPlan plan_memory(const Checkpoint& checkpoint, DType kv_dtype, std::int64_t chunk);
+
+// The cache type that keeps the precision of the weights: F32 for float weights, F16 for block types.
+DType default_kv_dtype(const Checkpoint& checkpoint);
+
+}  // namespace sampan

@@ -1,0 +1,21 @@
+// ByteDance Seed-OSS: Llama's layer with biases on q, k and v and an explicit head_dim.
+#include "models/family.h"
+#include "models/json_object.h"
+
+namespace sampan {
+namespace {
+
+void configure_json(const JsonObject& json, ModelConfig& config) {
+  config.qkv_bias = json.boolean_or("attention_bias", true);
+  config.attention_out_bias = json.boolean_or("attention_out_bias", false);
+  config.mlp_bias = json.boolean_or("mlp_bias", false);
+}
+
+void configure_gguf(ModelConfig&) {}
+
+}  // namespace
+
+const Family kSeedOssFamily = {"seed_oss", "seed_oss", configure_json, configure_gguf,
+                               "post_attention_norm", false, 128};
+
+}  // namespace sampan

@@ -1,0 +1,65 @@
+#!/usr/bin/env python3
+"""Checks that #include edges between the folders of src/ point down only (docs/architecture.md), that each header has #pragma once and
+that sources of an instruction set include nothing but contracts, intrinsics and their own folder."""
+
+import pathlib
+import re
+import sys
+
+ROOT = pathlib.Path(__file__).resolve().parent.parent
+
+# folder: the folders that it may include
+ALLOWED = {
+    "base": set(),
+    "tensor": {"base"},
+    "formats": {"base", "tensor"},
+    "kernels": {"base", "tensor"},
+    "text": {"base", "formats"},
+    "hub": {"base"},
+    "models": {"base", "tensor", "formats", "kernels"},
+    "engine": {"base", "tensor", "kernels", "models"},
+}
+# Libraries that stop at the folders whose business they are.
+LIBRARIES = {
+    "nlohmann/": {"text", "hub", "models"},
+    "simdjson": {"text", "formats"},
+    "curl/": {"hub"},
+    "openssl/": {"hub"},
+    "pcre2": {"text"},
+    "utf8proc": {"text"},
+}
+INCLUDE = re.compile(r'^\s*#include\s+["<]([^">]+)[">]', re.MULTILINE)
+
+
+def problems_of(path):
+    text = path.read_text()
+    relative = path.relative_to(ROOT / "src")
+    folder = relative.parts[0]
+    if path.suffix == ".h" and "#pragma once" not in text:
+        yield "no #pragma once"
+    for include in INCLUDE.findall(text):
+        target = include.split("/")[0]
+        if target in ALLOWED and target != folder and target not in ALLOWED[folder]:
+            yield f"includes {include}, but {folder}/ may include {', '.join(sorted(ALLOWED[folder])) or 'nothing'}"
+        for library, folders in LIBRARIES.items():
+            if include.startswith(library) and folder not in folders:
+                yield f"includes {include}, which stops at {', '.join(sorted(folders))}"
+
+
+def main():
+    found = 0
+    for path in sorted((ROOT / "src").rglob("*")):
+        if path.suffix not in (".h", ".cpp"):
+            continue
+        if path.relative_to(ROOT / "src").parts[0] not in ALLOWED:
+            print(f"{path.relative_to(ROOT)}: folder is not in the table of tools/check_includes.py")
+            found += 1
+            continue
+        for problem in problems_of(path):
+            print(f"{path.relative_to(ROOT)}: {problem}")
+            found += 1
+    return 1 if found else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,142 @@
+#!/usr/bin/env python3
+"""Makes tests/data/models/*.gguf from the checkpoints of make_tiny_models.py, and ggufs.json.
+
+    pip install torch==2.13.0 transformers==5.24.0 gguf==0.19.0 safetensors numpy
+    python tools/make_tiny_ggufs.py            (after make_tiny_models.py)
+
+ggufs.json lists {"file", "golden", "checkpoint", "matrices"}: a file whose weights equal its
+checkpoint's to the bit has the checkpoint's golden, the others have one of their own, computed by
+transformers from the weights that the gguf package dequantises. Three files come from checkpoints
+that are not kept (null): two quantised ones, and one with random blocks of every type.
+"""
+
+import argparse
+import pathlib
+import tempfile
+
+import numpy as np
+import torch
+
+from make_tiny_models import LLAMA3, MODELS, prompts, rope, sizes
+from oracle import blocks, checkpoints, gguf_export, gguf_tokenizers, goldens
+from oracle.checkpoints import Variant
+
+# (file, checkpoint, type of the matrices, further arguments of convert)
+CONVERSIONS = [
+    ("llama_f32", "llama", "F32", {"tokenizer": "llama-bpe"}),
+    ("llama3_rope_f16", "llama3_rope_bf16", "F16", {}),
+    ("llama_linear_f32", "llama_linear", "F32", {}),
+    ("qwen2_f32", "qwen2", "F32", {"tokenizer": "qwen2"}),
+    ("qwen2_untied_bf16", "qwen2_untied_bf16", "BF16", {}),
+    ("qwen3_f32", "qwen3", "F32", {}),
+    ("qwen3_yarn_bf16", "qwen3_yarn_bf16", "BF16", {}),
+    ("seed_oss_f32", "seed_oss", "F32", {}),
+    ("qwen3_split_f16", "qwen3_untied_f16", "F16", {"shards": 2, "tokenizer": "qwen2"}),
+]
+
+# fmt: off
+QUANTISED = [
+    ("llama_q8_0", "Q8_0",
+     Variant("llama_q8_0", "llama",
+             sizes(256, 64, 4, 2, 97, head_dim=16, tie_word_embeddings=True, **LLAMA3),
+             weight_std=0.12)),
+    ("qwen3_q4_0", "Q4_0",
+     Variant("qwen3_q4_0", "qwen3", sizes(256, 96, 4, 1, 107, head_dim=24, **rope(theta=1e6)),
+             weight_std=0.12)),
+    ("qwen3_all_types", None,
+     Variant("qwen3_all_types", "qwen3", sizes(256, 64, 4, 2, 101, layers=3, head_dim=16, **rope()),
+             weight_std=0.12)),
+]
+# fmt: on
+
+
+def random_block_chooser(seed):
+    """Gives each matrix random blocks; the types take turns, as far as the row length allows."""
+    rng = np.random.default_rng(seed)
+    large = [t for t in blocks.TYPES if blocks.block_size(t)[0] == 256]
+    small = [t for t in blocks.TYPES if blocks.block_size(t)[0] == 32]
+    turns = {256: 0, 32: 0}
+
+    def choose(name, values):
+        rows, columns = values.shape
+        kinds = large if columns % 256 == 0 else small
+        size = 256 if kinds is large else 32
+        type_name = kinds[turns[size] % len(kinds)]
+        turns[size] += 1
+        return blocks.random_weights(type_name, rows, columns, 0.12, rng), blocks.qtype(type_name)
+
+    return choose
+
+
+def golden_of_gguf(folder, path, golden_path, prompt_ids):
+    """Writes a golden for the GGUF's own weights; returns why it would be a poor one, or None."""
+    model = checkpoints.load(folder)
+    gguf_export.put_weights_of_gguf(model, folder, path)
+    answers = [goldens.answer(model, i, with_greedy=len(i) > 1) for i in prompt_ids]
+    model64 = checkpoints.load(folder, torch.float64)
+    gguf_export.put_weights_of_gguf(model64, folder, path)
+    reason = goldens.objection(model64, answers)
+    if reason is None:
+        goldens.write(golden_path, answers, {"weights": "dequantised by the gguf package"})
+    return reason
+
+
+def stored_prompts(golden_path):
+    """The prompts of a golden."""
+    return [p["ids"] for p in goldens.read(golden_path)["prompts"]]
+
+
+def entry(path, golden, checkpoint, matrices):
+    """One line of ggufs.json."""
+    file = gguf_export.parts(path)[0].name
+    return {"file": file, "golden": golden, "checkpoint": checkpoint, "matrices": matrices}
+
+
+def convert_checkpoint(output, name, checkpoint, matrix_type, options):
+    """One of CONVERSIONS."""
+    folder, path = output / checkpoint, output / f"{name}.gguf"
+    options = dict(options)
+    if pre := options.pop("tokenizer", None):
+        vocab_size = checkpoints.load(folder).config.vocab_size
+        options["tokenizer"] = lambda w: gguf_tokenizers.add_dummy_tokenizer(w, vocab_size, pre)
+    gguf_export.convert(folder, path, matrix_type, **options)
+    if gguf_export.put_weights_of_gguf(checkpoints.load(folder), folder, path):
+        return entry(path, f"{checkpoint}/golden.json", checkpoint, matrix_type)
+    golden = output / f"{name}.golden.json"
+    reason = golden_of_gguf(folder, path, golden, stored_prompts(folder / "golden.json"))
+    if reason is not None:
+        raise SystemExit(f"{name}: {reason}")
+    return entry(path, golden.name, checkpoint, matrix_type)
+
+
+def convert_quantised(output, name, matrix_type, variant, folder):
+    """One of QUANTISED; tries seeds until the golden is a good test."""
+    path, golden = output / f"{name}.gguf", output / f"{name}.golden.json"
+    for seed in range(200):
+        checkpoints.save(checkpoints.build_model(variant, seed), variant, folder)
+        choose = random_block_chooser(seed) if matrix_type is None else None
+        gguf_export.convert(folder, path, matrix_type or "mixed", choose=choose)
+        ids = prompts(variant.config["vocab_size"], np.random.default_rng(seed))
+        reason = golden_of_gguf(folder, path, golden, ids)
+        if reason is None:
+            return entry(path, golden.name, None, matrix_type or "mixed")
+        print(f"  {name}: seed {seed} passed over: {reason}")
+    raise SystemExit(f"{name}: no good seed")
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
+    parser.add_argument("--output", type=pathlib.Path, default=MODELS)
+    output = parser.parse_args().output
+    for old in [*output.glob("*.gguf"), *output.glob("*.golden.*")]:
+        old.unlink()
+    entries = [convert_checkpoint(output, *c) for c in CONVERSIONS]
+    with tempfile.TemporaryDirectory() as folder:
+        entries += [convert_quantised(output, *q, pathlib.Path(folder) / "m") for q in QUANTISED]
+    gguf_export.write_index(output / "ggufs.json", entries)
+    for e in entries:
+        print(e["file"], "->", e["golden"])
+
+
+if __name__ == "__main__":
+    main()

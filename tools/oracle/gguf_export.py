@@ -1,0 +1,213 @@
+"""Converts a Hugging Face checkpoint to GGUF with the gguf package, as llama.cpp's converter does.
+
+Tensor names come from the package's name map. What conversion changes: rows of the q and k
+projections of `llama` are permuted to the interleaved rope layout, Llama 3's rope scaling becomes
+the tensor rope_freqs.weight, a tied head is left out, norms and biases are float32.
+
+Needs gguf, torch, safetensors, transformers and numpy.
+"""
+
+import json
+import math
+import pathlib
+
+import gguf
+import numpy as np
+import torch
+import transformers
+from safetensors import safe_open
+
+FILE_TYPES = {
+    "F32": gguf.LlamaFileType.ALL_F32,
+    "F16": gguf.LlamaFileType.MOSTLY_F16,
+    "BF16": gguf.LlamaFileType.MOSTLY_BF16,
+    "Q8_0": gguf.LlamaFileType.MOSTLY_Q8_0,
+    "Q4_0": gguf.LlamaFileType.MOSTLY_Q4_0,
+}
+
+
+def _permute(rows, heads):
+    """Half-rotated rows (heads * dim, …) to interleaved ones."""
+    shape = rows.shape
+    return rows.reshape(heads, 2, shape[0] // heads // 2, -1).swapaxes(1, 2).reshape(shape)
+
+
+def _unpermute(rows, heads):
+    """Undoes _permute."""
+    shape = rows.shape
+    return rows.reshape(heads, shape[0] // heads // 2, 2, -1).swapaxes(1, 2).reshape(shape)
+
+
+class Export:
+    """One conversion: the checkpoint's config, and where each tensor goes."""
+
+    def __init__(self, folder):
+        self.folder = pathlib.Path(folder)
+        self.config = transformers.AutoConfig.from_pretrained(folder)
+        self.arch = self.config.model_type
+        arch_id = next(k for k, v in gguf.MODEL_ARCH_NAMES.items() if v == self.arch)
+        self._names = gguf.get_tensor_name_map(arch_id, self.config.num_hidden_layers)
+
+    def gguf_name(self, hf_name):
+        """The GGUF name of a checkpoint tensor."""
+        name = self._names.get_name(hf_name, try_suffixes=(".weight", ".bias"))
+        if name is None:
+            raise KeyError(f"{hf_name}: no GGUF name in {self.arch}")
+        return name
+
+    def permuted_heads(self, hf_name):
+        """How many heads' rows are permuted in this tensor; 0 for none."""
+        if self.arch == "llama" and ".q_proj." in hf_name:
+            return self.config.num_attention_heads
+        if self.arch == "llama" and ".k_proj." in hf_name:
+            return self.config.num_key_value_heads
+        return 0
+
+    def tensors(self):
+        """Yields (hf_name, float32 array) of the whole checkpoint, a tied head left out."""
+        for path in sorted(self.folder.glob("*.safetensors")):
+            with safe_open(path, framework="pt") as file:
+                for name in file.keys():
+                    if name == "lm_head.weight" and self.config.tie_word_embeddings:
+                        continue
+                    yield name, file.get_tensor(name).to(torch.float32).numpy()
+
+    def rope_freqs(self):
+        """Llama 3's divisors of the rope frequencies, or None."""
+        rope = self.config.rope_parameters
+        if rope["rope_type"] != "llama3":
+            return None
+        dim = self.config.head_dim
+        original = rope["original_max_position_embeddings"]
+        low, high, factor = rope["low_freq_factor"], rope["high_freq_factor"], rope["factor"]
+        divisors = []
+        for i in range(0, dim, 2):
+            wavelength = 2 * math.pi * rope["rope_theta"] ** (i / dim)
+            if wavelength < original / high:
+                divisors.append(1.0)
+            elif wavelength > original / low:
+                divisors.append(factor)
+            else:
+                smooth = (original / wavelength - low) / (high - low)
+                divisors.append(1 / ((1 - smooth) / factor + smooth))
+        return np.array(divisors, dtype=np.float32)
+
+
+def _add_sizes(writer, export):
+    config = export.config
+    writer.add_context_length(config.max_position_embeddings)
+    writer.add_embedding_length(config.hidden_size)
+    writer.add_block_count(config.num_hidden_layers)
+    writer.add_feed_forward_length(config.intermediate_size)
+    writer.add_head_count(config.num_attention_heads)
+    writer.add_head_count_kv(config.num_key_value_heads)
+    writer.add_layer_norm_rms_eps(config.rms_norm_eps)
+    head_dim = getattr(config, "head_dim", None)
+    if export.arch == "llama":
+        writer.add_vocab_size(config.vocab_size)
+        writer.add_rope_dimension_count(head_dim)
+    if export.arch in ("qwen3", "seed_oss"):
+        writer.add_key_length(head_dim)
+        writer.add_value_length(head_dim)
+
+
+def _add_rope(writer, export):
+    rope = export.config.rope_parameters
+    writer.add_rope_freq_base(rope["rope_theta"])
+    if rope["rope_type"] in ("linear", "yarn"):
+        writer.add_rope_scaling_type(gguf.RopeScalingType(rope["rope_type"]))
+        writer.add_rope_scaling_factor(rope["factor"])
+    elif rope["rope_type"] not in ("default", "llama3"):
+        raise ValueError(f"GGUF has no {rope['rope_type']} rope scaling")
+    if rope["rope_type"] == "yarn":
+        if "attention_factor" in rope or "mscale" in rope or not rope.get("truncate", True):
+            raise ValueError("GGUF cannot say attention_factor, mscale or truncate of YaRN")
+        writer.add_rope_scaling_orig_ctx_len(rope["original_max_position_embeddings"])
+        if "beta_fast" in rope:
+            writer.add_rope_scaling_yarn_beta_fast(rope["beta_fast"])
+        if "beta_slow" in rope:
+            writer.add_rope_scaling_yarn_beta_slow(rope["beta_slow"])
+
+
+def _encode(values, type_name):
+    qtype = gguf.GGMLQuantizationType[type_name]
+    return gguf.quants.quantize(values, qtype), qtype
+
+
+def convert(folder, path, matrix_type="F32", *, choose=None, tokenizer=None, shards=1):
+    """Writes `path` from the checkpoint in `folder`.
+
+    Matrices become `matrix_type`; choose(gguf_name, array) may give (raw array, gguf type) instead.
+    tokenizer(writer) adds a tokenizer. With `shards` > 1 the package splits the file and names the
+    parts itself.
+    """
+    export = Export(folder)
+    out = []
+    freqs = export.rope_freqs()
+    if freqs is not None:
+        out.append(("rope_freqs.weight", freqs, gguf.GGMLQuantizationType.F32))
+    for hf_name, values in export.tensors():
+        if heads := export.permuted_heads(hf_name):
+            values = _permute(values, heads)
+        values = np.ascontiguousarray(values)
+        name = export.gguf_name(hf_name)
+        if values.ndim == 1:
+            out.append((name, *_encode(values, "F32")))
+        elif choose is not None:
+            out.append((name, *choose(name, values)))
+        else:
+            out.append((name, *_encode(values, matrix_type)))
+    split = -(-len(out) // shards) if shards > 1 else 0
+    writer = gguf.GGUFWriter(path, export.arch, split_max_tensors=split)
+    writer.add_type(gguf.GGUFType.MODEL)
+    writer.add_name(export.folder.name)
+    _add_sizes(writer, export)
+    _add_rope(writer, export)
+    if choose is None:
+        writer.add_file_type(FILE_TYPES[matrix_type])
+    if matrix_type not in ("F32", "F16", "BF16"):
+        writer.add_quantization_version(gguf.GGML_QUANT_VERSION)
+    if tokenizer is not None:
+        tokenizer(writer)
+    for name, raw, qtype in out:
+        writer.add_tensor(name, raw, raw_dtype=qtype)
+    writer.write_header_to_file()
+    writer.write_kv_data_to_file()
+    writer.write_tensors_to_file()
+    writer.close()
+
+
+def parts(path):
+    """The files that convert() wrote for `path`: itself, or its shards in order."""
+    path = pathlib.Path(path)
+    return [path] if path.exists() else sorted(path.parent.glob(f"{path.stem}-*-of-*.gguf"))
+
+
+def read_values(path):
+    """{GGUF name: float32 array} of a GGUF file and its parts, dequantised by the package."""
+    values = {}
+    for part in parts(path):
+        for tensor in gguf.GGUFReader(part).tensors:
+            flat = gguf.quants.dequantize(tensor.data, tensor.tensor_type)
+            values[tensor.name] = flat.reshape([int(n) for n in reversed(tensor.shape)])
+    return values
+
+
+def put_weights_of_gguf(model, folder, path):
+    """Replaces a model's weights by the GGUF file's; returns whether all were equal already."""
+    export, values, same = Export(folder), read_values(path), True
+    with torch.no_grad():
+        for name, parameter in model.named_parameters():
+            new = values[export.gguf_name(name)]
+            if heads := export.permuted_heads(name):
+                new = _unpermute(new, heads)
+            new = torch.from_numpy(np.array(new)).to(parameter.dtype)
+            same = same and torch.equal(parameter, new)
+            parameter.copy_(new)
+    return same
+
+
+def write_index(path, entries):
+    """Writes the list of GGUF files and the goldens that hold for them."""
+    lines = ",\n".join("  " + json.dumps(e) for e in entries)
+    pathlib.Path(path).write_text('{\n "ggufs": [\n' + lines + "\n ]\n}\n")
