@@ -1,0 +1,77 @@
+#include "options.h"
+
+#include <charconv>
+#include <csignal>
+
+#include "base/error.h"
+#include "base/thread_pool.h"
+
+namespace sampan {
+namespace {
+
+volatile std::sig_atomic_t g_interrupts = 0;
+
+// The first Ctrl-C asks; a second before it was heeded ends the program as an unhandled one would.
+void on_interrupt(int signal) {
+  g_interrupts = g_interrupts + 1;
+  if (g_interrupts > 1) {
+    std::signal(signal, SIG_DFL);
+    std::raise(signal);
+  }
+}
+
+}  // namespace
+
+int ComputeOptions::thread_count() const { return threads > 0 ? threads : default_thread_count(); }
+
+DType ComputeOptions::kv_dtype(DType fallback) const {
+  if (kv_type.empty()) return fallback;
+  return kv_type == "f16" ? DType::kF16 : DType::kF32;
+}
+
+void add_compute_options(CLI::App& command, ComputeOptions& options) {
+  command.add_option("--threads", options.threads, "Threads to compute with (default: all CPUs of this process)")
+      ->check(CLI::Range(1, 256))
+      ->type_name("N");
+  command.add_option("--kv-type", options.kv_type, "Type of the key-value cache: f16 or f32 (default: as precise as the weights)")
+      ->check(CLI::IsMember({"f16", "f32"}))
+      ->type_name("TYPE");
+}
+
+void add_model_argument(CLI::App& command, std::string& model) {
+  command
+      .add_option("MODEL", model,
+                  "A folder with config.json and safetensors, a .gguf file, a name such as hf:Qwen/Qwen3-0.6B that was pulled, or nano")
+      ->required();
+}
+
+std::vector<std::int32_t> parse_ids(std::string_view text) {
+  std::vector<std::int32_t> ids;
+  while (!text.empty()) {
+    const std::size_t comma = text.find(',');
+    std::string_view piece = text.substr(0, comma);
+    text = comma == std::string_view::npos ? std::string_view() : text.substr(comma + 1);
+    while (!piece.empty() && piece.front() == ' ') piece.remove_prefix(1);
+    while (!piece.empty() && piece.back() == ' ') piece.remove_suffix(1);
+    std::int32_t id = 0;
+    const auto [end, error] = std::from_chars(piece.data(), piece.data() + piece.size(), id);
+    if (error != std::errc() || end != piece.data() + piece.size() || id < 0) {
+      fail(ErrorCode::kInvalidArgument, "--ids: \"{}\" is not a token id", printable(piece));
+    }
+    ids.push_back(id);
+  }
+  if (ids.empty()) fail(ErrorCode::kInvalidArgument, "--ids: no token id is given");
+  return ids;
+}
+
+void arm_interrupts() {
+  struct sigaction action {};
+  action.sa_handler = on_interrupt;
+  ::sigaction(SIGINT, &action, nullptr);
+}
+
+bool interrupted() { return g_interrupts > 0; }
+
+void clear_interrupt() { g_interrupts = 0; }
+
+}  // namespace sampan

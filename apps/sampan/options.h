@@ -1,0 +1,45 @@
+#pragma once
+
+#include <CLI/CLI.hpp>
+#include <cstdint>
+#include <filesystem>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "tensor/dtype.h"
+
+namespace sampan {
+
+// Flags of every command that computes.
+struct ComputeOptions {
+  int threads = 0;      // 0 = all CPUs that this process may use
+  std::string kv_type;  // "", "f16", "f32"
+
+  int thread_count() const;
+  // The cache type asked for, or the fallback.
+  DType kv_dtype(DType fallback) const;
+};
+void add_compute_options(CLI::App& command, ComputeOptions& options);
+
+// The MODEL argument, described once.
+void add_model_argument(CLI::App& command, std::string& model);
+
+// "1,2,3" → ids. Throws Error kInvalidArgument naming the piece that is not an id.
+std::vector<std::int32_t> parse_ids(std::string_view text);
+
+// Where MODEL lies: a folder or file that exists, hf:ORG/NAME or ms:ORG/NAME or ORG/NAME in the local store or an existing Hugging
+// Face cache, or the name of a model that ships with the program. Throws Error kNotFound saying what was looked for.
+std::filesystem::path find_model(const std::string& name);
+
+// True from the first Ctrl-C after arm_interrupts() on, until it is cleared.
+void arm_interrupts();
+bool interrupted();
+void clear_interrupt();
+
+inline constexpr int kExitBug = 1;
+inline constexpr int kExitWorld = 2;
+inline constexpr int kExitInterrupted = 130;
+
+}  // namespace sampan

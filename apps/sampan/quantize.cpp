@@ -1,0 +1,84 @@
+#include <memory>
+
+#include "base/error.h"
+#include "base/mapped_file.h"
+#include "commands.h"
+#include "models/gguf_export.h"
+#include "options.h"
+#include "progress_line.h"
+#include "text/gguf_vocabulary.h"
+#include "text/tokenizer.h"
+#include "model_text.h"
+
+namespace sampan {
+namespace {
+
+struct QuantizeOptions {
+  std::string model, type, output;
+  int threads = 0;
+};
+
+DType type_named(const std::string& name) {
+  std::string upper = name;
+  for (char& c : upper) c = static_cast<char>(c >= 'a' && c <= 'z' ? c - 'a' + 'A' : c);
+  const std::optional<DType> type = dtype_from_name(upper);
+  const bool is_float = type == DType::kF32 || type == DType::kF16 || type == DType::kBF16;
+  if (!type || !(is_float || is_block_type(*type))) {
+    fail(ErrorCode::kInvalidArgument,
+         "--to {}: not one of F32, F16, BF16, Q8_0, Q6_K, Q5_K, Q4_K, Q3_K, Q2_K, Q5_1, Q5_0, Q4_1, Q4_0, IQ4_XS, IQ4_NL, MXFP4", printable(name));
+  }
+  return *type;
+}
+
+// The tokenizer and the template of a folder, as GGUF carries them. A folder without a tokenizer gives a file without one.
+void write_text(const std::filesystem::path& folder, const ModelConfig& config, GgufWriter& writer) {
+  if (!std::filesystem::exists(folder / "tokenizer.json")) return;
+  const GgufVocabulary vocabulary = read_gguf_vocabulary(folder, config.vocab_size);
+  writer.add_string("tokenizer.ggml.model", "gpt2");
+  writer.add_string("tokenizer.ggml.pre", vocabulary.pre);
+  writer.add_strings("tokenizer.ggml.tokens", vocabulary.tokens);
+  writer.add_i32s("tokenizer.ggml.token_type", vocabulary.token_types);
+  writer.add_strings("tokenizer.ggml.merges", vocabulary.merges);
+  const ModelText text = load_model_text(folder);
+  if (config.bos_id) writer.add_u32("tokenizer.ggml.bos_token_id", static_cast<std::uint32_t>(*config.bos_id));
+  if (!config.eos_ids.empty()) writer.add_u32("tokenizer.ggml.eos_token_id", static_cast<std::uint32_t>(config.eos_ids.front()));
+  writer.add_bool("tokenizer.ggml.add_bos_token", text.tokenizer->adds_bos());
+  if (text.chat_template) writer.add_string("tokenizer.chat_template", text.chat_template->source());
+}
+
+void quantize(const QuantizeOptions& options) {
+  const DType type = type_named(options.type);
+  const std::filesystem::path path = find_model(options.model);
+  const Checkpoint checkpoint(path);
+  ThreadPool pool(options.threads > 0 ? options.threads : default_thread_count());
+  const GgufExport weights(checkpoint, type);
+  GgufWriter writer(options.output);
+  weights.write_metadata(writer);
+  if (checkpoint.files().gguf() == nullptr) write_text(path, checkpoint.config(), writer);
+  arm_interrupts();
+  ProgressLine line;
+  weights.write_tensors(writer, pool, [&](std::int64_t done, std::int64_t total) {
+    if (interrupted()) fail(ErrorCode::kCancelled, "interrupted");
+    line.show("encoded {} of {} MB", done >> 20, total >> 20);
+  });
+  line.clear();
+  writer.finish();
+}
+
+}  // namespace
+
+void add_quantize_command(CLI::App& app, int&) {
+  auto options = std::make_shared<QuantizeOptions>();
+  CLI::App* command = app.add_subcommand("quantize", "Write a model as GGUF with its matrices in another type");
+  add_model_argument(*command, options->model);
+  command->add_option("--to", options->type, "F32, F16, BF16, Q8_0, Q6_K, Q5_K, Q4_K, Q3_K, Q2_K, Q5_1, Q5_0, Q4_1, Q4_0, IQ4_XS, IQ4_NL, MXFP4")
+      ->required()
+      ->type_name("TYPE");
+  command->add_option("--output", options->output, "The GGUF file to write")->required()->type_name("FILE.gguf");
+  command->add_option("--threads", options->threads, "Threads to encode with (default: all CPUs of this process)")
+      ->check(CLI::Range(1, 256))
+      ->type_name("N");
+  command->callback([options] { quantize(*options); });
+}
+
+}  // namespace sampan
