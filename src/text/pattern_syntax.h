@@ -1,0 +1,14 @@
+#pragma once
+
+#include <string>
+#include <string_view>
+
+namespace sampan {
+
+// Rewrites a pattern of tokenizer.json, which is Oniguruma's Ruby syntax, for PCRE2 (options UTF,
+// UCP, MULTILINE) so that it means the same. Constructs that the two read differently are either
+// translated (\v, \p{Han}) or refused: throws Error kUnsupported naming the construct. Kimi's class
+// intersections are refused too; that pattern has a scanner of its own (scanners.h).
+std::string to_pcre2_syntax(std::string_view pattern);
+
+}  // namespace sampan
