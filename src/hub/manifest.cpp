@@ -43,9 +43,10 @@ Manifest manifest_from(const nlohmann::json& value) {
          printable(value.at("format").get<std::string>()), kFormat);
   }
   Manifest manifest;
+  const std::string revision = value.value("revision", "");
   manifest.name = parse_model_name(value.at("source").get<std::string>() + ":" +
-                                   value.at("repository").get<std::string>());
-  manifest.name.revision = value.value("revision", "");
+                                   value.at("repository").get<std::string>() +
+                                   (revision.empty() ? "" : ":" + revision));
   manifest.endpoint = value.value("endpoint", "");
   manifest.commit = value.at("commit").get<std::string>();
   manifest.license = value.value("license", "");
@@ -56,6 +57,13 @@ Manifest manifest_from(const nlohmann::json& value) {
   for (const auto& entry : value.at("files")) manifest.files.push_back(file_from_json(entry));
   std::sort(manifest.files.begin(), manifest.files.end(),
             [](const ManifestFile& a, const ManifestFile& b) { return a.path < b.path; });
+  const auto same_path = [](const ManifestFile& x, const ManifestFile& y) {
+    return x.path == y.path;
+  };
+  if (std::adjacent_find(manifest.files.begin(), manifest.files.end(), same_path) !=
+      manifest.files.end()) {
+    fail(ErrorCode::kInvalidData, "a file is listed twice");
+  }
   return manifest;
 }
 

@@ -173,6 +173,8 @@ TEST(Manifest, RefusesWhatIsNone) {
                                                         {"a/b", "../b"},
                                                         {kOid, "../x"},
                                                         {"[]", "3"},
+           {"[]", R"([{"path":"a","size":1},{"path":"a","size":2}])"},
+           {"\"files\"", R"("revision":"../x","files")"},
                                                         {"[]", R"([{"path":"../a"}])"},
                                                         {"\"files\"", "\"fils\""},
                                                         {R"("source":"hf")", R"("source":5)"}}) {

@@ -418,9 +418,8 @@ TEST_F(PullTest, StopsWhenTold) {
   watched.progress = [&](const PullProgress& now) {
     if (now.network_bytes > 100'000) cancel = true;
   };
-  const auto start = std::chrono::steady_clock::now();
   EXPECT_THROW(pull(name, watched), PullCancelled);
-  EXPECT_LT(std::chrono::steady_clock::now() - start, std::chrono::seconds(5));
+  EXPECT_LT(hub.storage.body_bytes_sent(), 3 * kMiB);
   EXPECT_FALSE(ModelStore(watched.settings).find(name));
 }
 

@@ -1,0 +1,304 @@
+"""logits, generate, perplexity, quantize, show, bench, run: the program on real files."""
+
+import array
+import json
+import os
+import pty
+import re
+import select
+import signal
+import subprocess
+import time
+import unittest
+
+from support import MODELS, NANO, SAMPAN, CliTest, run
+
+
+def ids_text(ids):
+    return ",".join(map(str, ids))
+
+
+def cpu_flags():
+    with open("/proc/cpuinfo") as file:
+        return set(re.search(r"^flags\s*:(.*)$", file.read(), re.MULTILINE).group(1).split())
+
+
+class Logits(CliTest):
+    def floats(self, model, ids, **options):
+        output = self.folder / "logits"
+        self.ok("logits", model, "--ids", ids_text(ids), "--output", output, **options)
+        return output.read_bytes()
+
+    def test_every_position_as_little_endian_floats(self):
+        golden = json.loads((MODELS / "qwen3/golden.json").read_text())
+        prompt = golden["prompts"][1]
+        values = array.array("f", self.floats(MODELS / "qwen3", prompt["ids"]))
+        vocab = golden["vocab_size"]
+        self.assertEqual(len(values), len(prompt["ids"]) * vocab)
+        expected = array.array("f", (MODELS / "qwen3/golden.f32").read_bytes())
+        for i, row in enumerate(prompt["rows"]):
+            for j in range(vocab):
+                difference = values[row * vocab + j] - expected[(prompt["first_row"] + i) * vocab + j]
+                self.assertLessEqual(abs(difference), 2e-4 * golden["max_abs_logit"])
+
+    def test_same_bits_on_every_instruction_set_and_thread_count(self):
+        isas = ["reference"] + ["avx2"] * ("avx2" in cpu_flags()) + ["avx512"] * ("avx512_vnni" in cpu_flags())
+        for model in ("llama_odd", "qwen3_all_types.gguf", "llama_q8_0.gguf", "qwen3_q4_0.gguf", "llama_sharded_f16"):
+            ids = [i * 37 % 71 for i in range(70)]
+            bits = {self.floats(MODELS / model, ids, env={"SAMPAN_ISA": isa}) for isa in isas}
+            self.assertEqual(len(bits), 1, model)
+            output = self.folder / "threads"
+            self.ok("logits", MODELS / model, "--ids", ids_text(ids), "--output", output, "--threads", "3")
+            self.assertEqual({output.read_bytes()}, bits, model)
+
+    def test_unknown_instruction_set(self):
+        self.refused(
+            "logits", MODELS / "qwen3", "--ids", "1", "--output", self.folder / "x", env={"SAMPAN_ISA": "mmx"}, says="SAMPAN_ISA=mmx"
+        )
+
+    def test_refusals(self):
+        output = ("--output", self.folder / "x")
+        self.refused("logits", MODELS / "qwen3", "--ids", "1,x", *output, says='"x" is not a token id')
+        self.refused("logits", MODELS / "qwen3", "--ids", "5000", *output, says="not in the vocabulary")
+        self.refused("logits", MODELS / "qwen3", "--ids", "1", "--output", "/nonexistent/x", says="/nonexistent/x: cannot write")
+        self.refused("logits", "no/such", "--ids", "1", *output, says="no/such")
+        self.refused("logits", MODELS / "qwen3", "--ids", "1", "--output", "/dev/full", says="No space left")
+
+
+class Generate(CliTest):
+    def test_greedy_golden(self):
+        for item in json.loads((NANO / "golden.json").read_text()):
+            answer = self.json(
+                "generate", "nano", "--ids", ids_text(item["prompt_ids"]), "--max-tokens", len(item["greedy_ids"]), "--greedy", "--json"
+            )
+            self.assertEqual(answer["ids"], item["greedy_ids"])
+
+    def test_no_tokenizer_needed(self):
+        golden = json.loads((MODELS / "llama/golden.json").read_text())["prompts"][1]
+        for model in ("llama", "llama_f32.gguf"):
+            answer = self.json(
+                "generate", MODELS / model, "--ids", ids_text(golden["ids"]), "--max-tokens", 64, "--greedy", "--ignore-eos", "--json"
+            )
+            self.assertEqual(answer["ids"], golden["greedy"])
+
+    def test_seed_repeats_a_draw(self):
+        command = ("generate", "nano", "--ids", "40,423", "--max-tokens", "12", "--temperature", "1.5", "--ignore-eos", "--json")
+        first = self.json(*command, "--seed", "7")
+        self.assertEqual(self.json(*command, "--seed", "7", "--threads", "1"), first)
+        self.assertNotEqual([self.json(*command, "--seed", str(s)) for s in range(8, 12)], [first] * 4)
+
+    def test_parameter_ranges(self):
+        self.refused("generate", "nano", "--ids", "1", "--temperature", "-1", says="temperature is -1")
+        self.refused("generate", "nano", "--ids", "1", "--top-p", "2", says="top_p is 2")
+
+
+class Perplexity(CliTest):
+    def test_equals_the_card(self):
+        card = re.search(r"perplexity: ([\d.]+) on `heldout.txt`", (NANO / "README.md").read_text()).group(1)
+        result = self.json("perplexity", "nano", "--file", NANO / "heldout.txt", "--json")
+        self.assertEqual(f"{result['perplexity']:.4f}", card)
+        self.assertEqual(result["scored_tokens"], 37562)
+
+
+class Quantize(CliTest):
+    # What llama.cpp's quantiser (ik_llama.cpp, --pure) gives on the same text.
+    peer = {"Q8_0": 38.5926, "Q4_0": 40.8474, "Q4_K": 39.9469, "Q6_K": 38.5658}
+
+    def test_perplexity_within_half_a_percent_of_the_peer(self):
+        for name, expected in self.peer.items():
+            output = self.folder / f"{name}.gguf"
+            self.ok("quantize", "nano", "--to", name, "--output", output)
+            result = self.json("perplexity", output, "--file", NANO / "heldout.txt", "--json")
+            self.assertLessEqual(result["perplexity"], expected * 1.005, name)
+
+    def test_keeps_tokenizer_template_and_float_weights(self):
+        output = self.folder / "bf16.gguf"
+        self.ok("quantize", "nano", "--to", "BF16", "--output", output)
+        text = "Hello <|im_start|> wörld"
+        self.assertEqual(self.json("tokenize", output, text), self.json("tokenize", "nano", text))
+        request = self.folder / "request.json"
+        request.write_text(json.dumps({"messages": [{"role": "user", "content": "Hi"}]}))
+        self.assertEqual(self.ok("render", output, "--messages", request), self.ok("render", "nano", "--messages", request))
+        command = ("--ids", "40,423,483", "--max-tokens", "20", "--greedy", "--json")
+        self.assertEqual(self.ok("generate", output, *command), self.ok("generate", "nano", *command))
+
+    def test_permuted_rows_come_back(self):
+        output = self.folder / "llama.gguf"
+        self.ok("quantize", MODELS / "llama3_rope_bf16", "--to", "BF16", "--output", output)
+        command = ("--ids", "3,1,4,1,5", "--max-tokens", "40", "--greedy", "--ignore-eos", "--json")
+        self.assertEqual(self.ok("generate", output, *command), self.ok("generate", MODELS / "llama3_rope_bf16", *command))
+
+    def test_refusals(self):
+        self.refused("quantize", "nano", "--to", "Q9_9", "--output", self.folder / "x", says="--to Q9_9")
+        self.refused("quantize", MODELS / "qwen2_dynamic", "--to", "F16", "--output", self.folder / "x", says="dynamic NTK")
+        self.assertEqual(list(self.folder.iterdir()), [])
+
+
+class Show(CliTest):
+    def test_says_what_it_is_before_loading(self):
+        text = self.ok("show", "nano", "--context", "2048")
+        for piece in ("qwen3: 6 layers", "5.771 million", "BF16", "2048 tokens", "qwen2 pattern", "template", "memory"):
+            self.assertIn(piece, text)
+        self.assertIn("YaRN", self.ok("show", MODELS / "qwen3_yarn_bf16"))
+
+    def test_unsupported_models_are_named(self):
+        config = json.loads((NANO / "config.json").read_text())
+        (self.folder / "model.safetensors").symlink_to(NANO / "model.safetensors")
+        for change, says in (
+            ({"model_type": "mamba"}, '"mamba"'),
+            ({"quantization_config": {"quant_method": "fp8"}}, '"fp8"'),
+            ({"hidden_size": 512}, "[4096, 256], the configuration asks for [4096, 512]"),
+            ({"num_hidden_layers": 7}, "model.layers.6.input_layernorm.weight is missing"),
+            ({"num_attention_heads": "x"}, '"num_attention_heads" is not an integer'),
+            ({"num_key_value_heads": 3}, "4 query heads are not a multiple of 3"),
+        ):
+            (self.folder / "config.json").write_text(json.dumps({**config, **change}))
+            self.refused("generate", self.folder, "--ids", "1", says=says)
+
+    def test_damaged_weights(self):
+        (self.folder / "config.json").write_text((NANO / "config.json").read_text())
+        weights = (NANO / "model.safetensors").read_bytes()
+        (self.folder / "model.safetensors").write_bytes(weights[:-100])
+        self.refused("generate", self.folder, "--ids", "1", says="model.safetensors")
+
+
+class Bench(CliTest):
+    def test_prints_its_share_of_the_limits(self):
+        result = self.json("bench", "nano", "--prompt", "64", "--generate", "8", "--repeats", "1", "--json")
+        for key in ("prefill_tokens_per_second", "decode_tokens_per_second", "peak_read_gb_per_second", "peak_int8_gmac_per_second"):
+            self.assertGreater(result[key], 0)
+
+
+class Run(CliTest):
+    def test_one_shot_from_argument_and_from_a_pipe(self):
+        answer = self.ok("run", "nano", "Where is my order 48213?", "--greedy")
+        self.assertIn("48213", answer)
+        self.assertEqual(self.ok("run", "nano", "--greedy", stdin="Where is my order 48213?\n"), answer)
+        self.refused("run", "nano", stdin="", says="the prompt is empty")
+
+    def test_stop_strings_and_max_tokens(self):
+        answer = self.ok("run", "nano", "Where is my order 48213?", "--greedy")
+        words = answer.split()
+        stopped = self.ok("run", "nano", "Where is my order 48213?", "--greedy", "--stop", " " + words[4])
+        self.assertEqual(stopped.rstrip("\n"), answer[: answer.index(" " + words[4])])
+        short = self.ok("run", "nano", "Where is my order 48213?", "--greedy", "--max-tokens", "3")
+        self.assertTrue(answer.startswith(short.rstrip("\n")))
+
+    def test_stats(self):
+        result = run("run", "nano", "hi", "--stats")
+        self.assertRegex(result.stderr, r"prompt tokens .* tokens/s; \d+ generated, .* GB/s")
+
+    def test_help_is_for_newcomers(self):
+        text = self.ok("--help")
+        self.assertIn("sampan run nano", text)
+        self.refused(says="see sampan --help")
+        self.refused("fly", says="see sampan --help")
+
+
+class Terminal:
+    """The program in a pseudo-terminal."""
+
+    def __init__(self, *arguments, folder):
+        self.pid, self.fd = pty.fork()
+        if self.pid == 0:
+            os.environ.update(TERM="xterm", XDG_STATE_HOME=str(folder))
+            os.execv(SAMPAN, [SAMPAN, *map(str, arguments)])
+        self.output = ""
+
+    def wait_for(self, text, seconds=60):
+        end = time.monotonic() + seconds
+        start = len(self.output)
+        while text not in self.output[start:]:
+            if time.monotonic() > end:
+                raise AssertionError(f"{text!r} did not come; got {self.output!r}")
+            if select.select([self.fd], [], [], 0.1)[0]:
+                try:
+                    self.output += os.read(self.fd, 65536).decode(errors="replace")
+                except OSError:  # the program ended
+                    break
+        return self.output[start:]
+
+    def type(self, text):
+        os.write(self.fd, text.encode())
+
+    def close(self):
+        try:
+            while os.read(self.fd, 65536):
+                pass
+        except OSError:
+            pass
+        return os.waitstatus_to_exitcode(os.waitpid(self.pid, 0)[1])
+
+
+class Conversation(CliTest):
+    def test_chat_in_a_terminal(self):
+        terminal = Terminal("run", "nano", "--greedy", folder=self.folder)
+        terminal.wait_for(">>> ")
+        terminal.type("/help\n")
+        terminal.wait_for("/save FILE")
+        terminal.type("Where is my order 48213?\n")
+        terminal.wait_for("48213")
+        terminal.wait_for(">>> ")
+        terminal.type("/set temperature 0.5\n")
+        terminal.wait_for(">>> ")
+        terminal.type("/set temperature hot\n")
+        terminal.wait_for('"hot" is not a number')
+        terminal.type("/system Answer in one word.\n")
+        terminal.wait_for("system message is set")
+        saved = self.folder / "chat.json"
+        terminal.type(f"/save {saved}\n")
+        terminal.wait_for("messages are in")
+        terminal.type("/bye\n")
+        self.assertEqual(terminal.close(), 0)
+        roles = [message["role"] for message in json.loads(saved.read_text())["messages"]]
+        self.assertEqual(roles, ["system", "user", "assistant"])
+        self.assertIn("48213", (self.folder / "sampan/history").read_text())
+
+    def test_ctrl_c_stops_an_answer_and_keeps_the_conversation(self):
+        # At this temperature every token is about as likely as any other, the end too: the answer goes on.
+        terminal = Terminal("run", "nano", "--temperature", "50", folder=self.folder)
+        terminal.wait_for(">>> ")
+        terminal.type("Tell me everything.\n")
+        terminal.wait_for("everything.")
+        time.sleep(0.3)
+        terminal.type("\x03")
+        terminal.wait_for(">>> ")
+        saved = self.folder / "chat.json"
+        terminal.type(f"/save {saved}\n")
+        terminal.wait_for("2 messages are in")
+        terminal.type("/bye\n")
+        self.assertEqual(terminal.close(), 0)
+        self.assertGreater(len(json.loads(saved.read_text())["messages"][1]["content"]), 20)
+
+    def test_ctrl_c_in_one_shot_exits_with_130(self):
+        process = subprocess.Popen(
+            [SAMPAN, "generate", str(NANO), "--ids", "40", "--max-tokens", "1000000000", "--ignore-eos", "--temperature", "1"],
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+        )
+        time.sleep(1)
+        process.send_signal(signal.SIGINT)
+        process.communicate(timeout=60)
+        self.assertEqual(process.returncode, 130)
+
+
+class Idle(CliTest):
+    def test_a_waiting_program_uses_no_cpu(self):
+        terminal = Terminal("run", "nano", folder=self.folder)
+        terminal.wait_for(">>> ")
+        time.sleep(0.5)
+
+        def ticks():
+            with open(f"/proc/{terminal.pid}/stat") as file:
+                fields = file.read().rsplit(")", 1)[1].split()
+            return int(fields[11]) + int(fields[12])
+
+        before = ticks()
+        time.sleep(2)
+        self.assertLessEqual(ticks() - before, 1)
+        terminal.type("/bye\n")
+        self.assertEqual(terminal.close(), 0)
+
+
+if __name__ == "__main__":
+    unittest.main()
