@@ -209,13 +209,14 @@ def special_text(rng, natural, names):
     return out
 
 
-def make_texts(seed, count, names, more=()):
+def make_texts(seed, count, names, more=(), longest=None):
+    """`count` strings, the same for the same arguments, cut to `longest` characters."""
     rng = random.Random(seed)
     natural = list(SENTENCES) * 3 + list(more)
     texts = ["", " ", "\n", "a", "é", "e\u0301", "中"] + SENTENCES + CODE
     while len(texts) < count:
         texts.append(special_text(rng, natural, names) if rng.randrange(7) == 0 else pieces(rng, natural))
-    return texts[:count]
+    return [t[:longest] for t in texts[:count]]
 
 
 # ---- reference tokenizers
@@ -409,7 +410,7 @@ def golden(_):
     shutil.rmtree(GOLDEN, ignore_errors=True)
     GOLDEN.mkdir(parents=True)
     names = [t[0] for t in ADDED] + ["[BOS]", "[EOS]", "<|reserved_token_1300|>"]
-    texts = make_texts("goldens", 1000, names)
+    texts = make_texts("goldens", 1000, names, longest=40)
     dump = lambda value: json.dumps(value, ensure_ascii=True)
     (GOLDEN / "texts.jsonl").write_text("".join(dump(t) + "\n" for t in texts))
     for family in FAMILIES:
@@ -432,7 +433,7 @@ def golden(_):
         write_ids(folder / "ids.txt", texts, reference)
     nano = HuggingFace(json.loads((ROOT / "models/nano/tokenizer.json").read_text()))
     (GOLDEN / "nano").mkdir()
-    texts = make_texts("nano", 3000, nano.names)
+    texts = make_texts("nano", 3000, nano.names, longest=40)
     (GOLDEN / "nano/texts.jsonl").write_text("".join(dump(t) + "\n" for t in texts))
     write_ids(GOLDEN / "nano/ids.txt", texts, nano)
 

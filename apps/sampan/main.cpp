@@ -26,10 +26,10 @@ int parse_and_run(int argc, char** argv) {
   app.footer(kFooter);
   sampan::add_run_command(app, exit_code);
   sampan::add_show_command(app, exit_code);
-  // sampan::add_pull_command(app, exit_code);
-  // sampan::add_list_command(app, exit_code);
-  // sampan::add_rm_command(app, exit_code);
-  // sampan::add_verify_command(app, exit_code);
+  sampan::add_pull_command(app, exit_code);
+  sampan::add_list_command(app, exit_code);
+  sampan::add_rm_command(app, exit_code);
+  sampan::add_verify_command(app, exit_code);
   sampan::add_generate_command(app, exit_code);
   sampan::add_logits_command(app, exit_code);
   sampan::add_tokenize_command(app, exit_code);

@@ -107,7 +107,7 @@ void append_normalized(const UnicodeTable& table, Span span, std::string& out) {
 
 }  // namespace
 
-bool is_nfc(std::string_view text) {
+bool surely_nfc(std::string_view text) {
   const char* const end = text.data() + text.size();
   return next_unnormalized(UnicodeTable::get(), text.data(), end).begin == end;
 }

@@ -197,7 +197,7 @@ void Tokenizer::State::encode_normalized(const MarkedText& marked, Scratch& scra
                                          std::vector<std::int32_t>& ids) const {
   MarkedText current = marked;
   std::string normalized;
-  if (parts.nfc && !is_nfc(marked.text)) {
+  if (parts.nfc && !surely_nfc(marked.text)) {
     std::vector<NfcSpan> changed;
     normalized = nfc(marked.text, &changed);
     current = {normalized, map_ranges(marked.trusted, changed, marked.text.size())};

@@ -27,18 +27,21 @@ struct RandomModel {
     for (int i = 0; i < 60; ++i) {
       const auto left = static_cast<std::int32_t>(random.number() % tokens.size());
       const auto right = static_cast<std::int32_t>(random.number() % tokens.size());
-      const std::string whole = tokens[static_cast<std::size_t>(left)] + tokens[static_cast<std::size_t>(right)];
+      const std::string whole =
+          tokens[static_cast<std::size_t>(left)] + tokens[static_cast<std::size_t>(right)];
       if (whole.size() > 12 || !seen.insert({left, right}).second) continue;
       const auto [at, added] = ids.emplace(whole, static_cast<std::int32_t>(tokens.size()));
       if (added) tokens.push_back(whole);
       merges.push_back({left, right, at->second});
     }
     vocabulary = std::make_shared<Vocabulary>(tokens.size());
-    for (std::size_t i = 0; i < tokens.size(); ++i) vocabulary->set(static_cast<std::int32_t>(i), tokens[i], true);
+    for (std::size_t i = 0; i < tokens.size(); ++i)
+      vocabulary->set(static_cast<std::int32_t>(i), tokens[i], true);
   }
 };
 
-// The definition: again and again the leftmost pair of the lowest rank. `rank` gives rank and id of a pair's merge.
+// The definition: again and again the leftmost pair of the lowest rank. `rank` gives rank and id of
+// a pair's merge.
 template <typename Rank>
 Ids merge_by_definition(const RandomModel& model, std::string_view text, Rank rank) {
   Ids ids;
@@ -63,7 +66,9 @@ std::string random_letters(RandomText& random, std::size_t most) {
   std::string text(1 + random.number() % most, 'a');
   const bool runs = random.number() % 3 == 0;
   for (std::size_t i = 0; i < text.size(); ++i) {
-    text[i] = runs && i > 0 && random.number() % 8 != 0 ? text[i - 1] : static_cast<char>('a' + random.number() % 4);
+    text[i] = runs && i > 0 && random.number() % 8 != 0
+                  ? text[i - 1]
+                  : static_cast<char>('a' + random.number() % 4);
   }
   return text;
 }
@@ -78,7 +83,8 @@ TEST(TokenizerBpe, MergesAreThoseOfTheDefinition) {
     }
     const auto rank = [&](std::int32_t left, std::int32_t right) {
       const auto found = ranks.find({left, right});
-      return found == ranks.end() ? std::pair<std::size_t, std::int32_t>(SIZE_MAX, -1) : found->second;
+      return found == ranks.end() ? std::pair<std::size_t, std::int32_t>(SIZE_MAX, -1)
+                                  : found->second;
     };
     BpeScratch scratch;
     RandomText random(seed + 1000);
@@ -98,7 +104,8 @@ TEST(TokenizerBpe, RanksAreThoseOfTheDefinition) {
     const auto rank = [&](std::int32_t left, std::int32_t right) {
       const std::int32_t id = model.vocabulary->find(model.tokens[static_cast<std::size_t>(left)] +
                                                      model.tokens[static_cast<std::size_t>(right)]);
-      return std::pair<std::size_t, std::int32_t>(id < 0 ? SIZE_MAX : static_cast<std::size_t>(id), id);
+      return std::pair<std::size_t, std::int32_t>(id < 0 ? SIZE_MAX : static_cast<std::size_t>(id),
+                                                  id);
     };
     BpeScratch scratch;
     RandomText random(seed + 2000);
@@ -114,7 +121,8 @@ TEST(TokenizerBpe, RanksAreThoseOfTheDefinition) {
 
 TEST(TokenizerBpe, IgnoreMergesTakesAPieceThatIsAToken) {
   auto vocabulary = std::make_shared<Vocabulary>(4);
-  for (const auto& [id, text] : std::map<int, const char*>{{0, "a"}, {1, "b"}, {2, "ab"}, {3, "abb"}}) {
+  for (const auto& [id, text] :
+       std::map<int, const char*>{{0, "a"}, {1, "b"}, {2, "ab"}, {3, "abb"}}) {
     vocabulary->set(id, text, true);
   }
   const std::vector<Bpe::Merge> merges = {{0, 1, 2}};
@@ -156,7 +164,8 @@ TEST(TokenizerBpe, ByteAlphabet) {
 
 TEST(TokenizerBpe, VocabularyFindsWhatItHolds) {
   Vocabulary vocabulary(20000);
-  for (std::int32_t id = 0; id < 20000; ++id) vocabulary.set(id, "token" + std::to_string(id * 7), true);
+  for (std::int32_t id = 0; id < 20000; ++id)
+    vocabulary.set(id, "token" + std::to_string(id * 7), true);
   vocabulary.set(5, "token35", true);
   for (std::int32_t id = 0; id < 20000; ++id) {
     ASSERT_EQ(vocabulary.find("token" + std::to_string(id * 7)), id);

@@ -30,7 +30,8 @@ Ids parse_ids(const std::string& text) {
   return ids;
 }
 
-std::vector<Golden> read_goldens(const std::filesystem::path& texts, const std::filesystem::path& ids) {
+std::vector<Golden> read_goldens(const std::filesystem::path& texts,
+                                 const std::filesystem::path& ids) {
   const auto text_lines = read_lines(texts);
   const auto id_lines = read_lines(ids);
   EXPECT_EQ(text_lines.size(), id_lines.size());
@@ -40,7 +41,8 @@ std::vector<Golden> read_goldens(const std::filesystem::path& texts, const std::
     Golden golden;
     golden.text = json::parse(text_lines[i]).get<std::string>();
     golden.parsed = parse_ids(id_lines[i].substr(0, bar));
-    golden.plain = bar == std::string::npos ? golden.parsed : parse_ids(id_lines[i].substr(bar + 1));
+    golden.plain =
+        bar == std::string::npos ? golden.parsed : parse_ids(id_lines[i].substr(bar + 1));
     goldens.push_back(std::move(golden));
   }
   return goldens;
@@ -60,7 +62,8 @@ const std::vector<Golden>& family_goldens(const std::string& family) {
 void expect_ids(const Tokenizer& tokenizer, const std::vector<Golden>& goldens, bool parsed) {
   ASSERT_GE(goldens.size(), 1000u);
   for (const Golden& golden : goldens) {
-    EXPECT_EQ(tokenizer.encode(golden.text, SpecialTokens::kPlainText), golden.plain) << json(golden.text);
+    EXPECT_EQ(tokenizer.encode(golden.text, SpecialTokens::kPlainText), golden.plain)
+        << json(golden.text);
     if (parsed) EXPECT_EQ(tokenizer.encode(golden.text), golden.parsed) << json(golden.text);
   }
 }
@@ -68,8 +71,9 @@ void expect_ids(const Tokenizer& tokenizer, const std::vector<Golden>& goldens, 
 class TokenizerGolden : public testing::TestWithParam<const char*> {};
 
 INSTANTIATE_TEST_SUITE_P(Families, TokenizerGolden,
-                         testing::Values("gpt-2", "llama-bpe", "qwen2", "qwen35", "llama4", "seed-coder", "deepseek-v3",
-                                         "deepseek-llm", "deepseek-coder", "kimi-k2", "generic"),
+                         testing::Values("gpt-2", "llama-bpe", "qwen2", "qwen35", "llama4",
+                                         "seed-coder", "deepseek-v3", "deepseek-llm",
+                                         "deepseek-coder", "kimi-k2", "generic"),
                          [](const auto& param) {
                            std::string name = param.param;
                            std::erase(name, '-');
@@ -94,21 +98,25 @@ TEST_P(TokenizerGolden, DecodingRestoresEveryByte) {
 // The same vocabulary as a GGUF file has it.
 TEST_P(TokenizerGolden, GgufMetadataGivesTheSameIds) {
   const std::string family = GetParam();
-  if (family == "generic" || family == "kimi-k2") GTEST_SKIP() << "has no tokenizer.json of a GGUF family";
+  if (family == "generic" || family == "kimi-k2")
+    GTEST_SKIP() << "has no tokenizer.json of a GGUF family";
   const json file = read_json(data_folder() / family / "tokenizer.json");
-  std::vector<std::string> tokens(file["model"]["vocab"].size() + file["added_tokens"].size()), merges;
+  std::vector<std::string> tokens(file["model"]["vocab"].size() + file["added_tokens"].size()),
+      merges;
   GgufTokenizerData data;
   data.model = "gpt2";
   data.pre = family;
   data.token_types.assign(tokens.size(), 1);
-  for (const auto& [token, id] : file["model"]["vocab"].items()) tokens[id.get<std::size_t>()] = token;
+  for (const auto& [token, id] : file["model"]["vocab"].items())
+    tokens[id.get<std::size_t>()] = token;
   for (const json& token : file["added_tokens"]) {
     tokens[token["id"].get<std::size_t>()] = token["content"];
     data.token_types[token["id"].get<std::size_t>()] = token["special"].get<bool>() ? 3 : 4;
   }
   for (const json& merge : file["model"]["merges"]) {
-    merges.push_back(merge.is_string() ? merge.get<std::string>()
-                                       : merge[0].get<std::string>() + " " + merge[1].get<std::string>());
+    merges.push_back(merge.is_string()
+                         ? merge.get<std::string>()
+                         : merge[0].get<std::string>() + " " + merge[1].get<std::string>());
   }
   data.tokens.assign(tokens.begin(), tokens.end());
   data.merges.assign(merges.begin(), merges.end());
@@ -134,7 +142,8 @@ TEST(TokenizerGoldenFiles, GgufOfKimiUsesRanks) {
   const auto by_ranks = load_tokenizer(data_folder() / "kimi-k2");
   const json llama4 = read_json(data_folder() / "llama4/tokenizer.json");
   std::vector<std::string> tokens(llama4["model"]["vocab"].size());
-  for (const auto& [token, id] : llama4["model"]["vocab"].items()) tokens[id.get<std::size_t>()] = token;
+  for (const auto& [token, id] : llama4["model"]["vocab"].items())
+    tokens[id.get<std::size_t>()] = token;
   GgufTokenizerData data;
   data.model = "gpt2";
   data.pre = "kimi-k2";
@@ -146,14 +155,16 @@ TEST(TokenizerGoldenFiles, GgufOfKimiUsesRanks) {
 
 TEST(TokenizerGoldenFiles, Nano) {
   const auto tokenizer = load_tokenizer(std::filesystem::path(SAMPAN_SOURCE_DIR) / "models/nano");
-  const auto goldens = read_goldens(data_folder() / "nano/texts.jsonl", data_folder() / "nano/ids.txt");
+  const auto goldens =
+      read_goldens(data_folder() / "nano/texts.jsonl", data_folder() / "nano/ids.txt");
   EXPECT_GE(goldens.size(), 3000u);
   expect_ids(*tokenizer, goldens, true);
   EXPECT_EQ(tokenizer->vocab_size(), 4096u);
   EXPECT_EQ(tokenizer->eos_id(), 4089);
   EXPECT_EQ(tokenizer->token_id("<|im_start|>"), 4088);
   EXPECT_FALSE(tokenizer->adds_bos());
-  EXPECT_EQ(tokenizer->description(), "byte-level BPE, 4,096 tokens (9 added), 3,831 merges, qwen2 pattern, NFC");
+  EXPECT_EQ(tokenizer->description(),
+            "byte-level BPE, 4,096 tokens (9 added), 3,831 merges, qwen2 pattern, NFC");
 }
 
 }  // namespace

@@ -19,7 +19,8 @@ using Pieces = std::vector<std::string_view>;
 std::string without_intersections(std::string_view pattern) {
   std::string out(pattern);
   constexpr std::string_view kIntersection = "&&[^\\p{Han}]]";
-  for (std::size_t at = out.find(kIntersection); at != std::string::npos; at = out.find(kIntersection)) {
+  for (std::size_t at = out.find(kIntersection); at != std::string::npos;
+       at = out.find(kIntersection)) {
     const std::size_t open = out.rfind('[', at - 1);
     const std::string inner = out.substr(open, at - open) + "]";
     out.replace(open, at - open + kIntersection.size(), "(?:(?!\\p{Han})" + inner + ")");
@@ -33,11 +34,12 @@ Pieces split(const PieceSplitter& splitter, std::string_view text) {
   return pieces;
 }
 
-void expect_same_split(const PieceSplitter& scanner, const PieceSplitter& regex, const std::string& text) {
+void expect_same_split(const PieceSplitter& scanner, const PieceSplitter& regex,
+                       const std::string& text) {
   const Pieces wanted = split(regex, text), got = split(scanner, text);
   if (wanted != got) {
-    ADD_FAILURE() << testing::PrintToString(text) << "\nregex " << testing::PrintToString(wanted) << "\nscanner "
-                  << testing::PrintToString(got);
+    ADD_FAILURE() << testing::PrintToString(text) << "\nregex " << testing::PrintToString(wanted)
+                  << "\nscanner " << testing::PrintToString(got);
   }
 }
 
@@ -45,12 +47,15 @@ void expect_same_split(const PieceSplitter& scanner, const PieceSplitter& regex,
 std::string around(char32_t code_point) {
   std::string c;
   append_utf8(c, code_point);
-  return " " + c + "a" + c + "1" + c + "\n" + c + c + "'" + c + "B" + c + "." + c + "\u0301" + c + " ";
+  return " " + c + "a" + c + "1" + c + "\n" + c + c + "'" + c + "B" + c + "." + c + "\u0301" + c +
+         " ";
 }
 
-void expect_equal_everywhere(const PieceSplitter& scanner, const PieceSplitter& regex, std::uint32_t seed) {
+void expect_equal_everywhere(const PieceSplitter& scanner, const PieceSplitter& regex,
+                             std::uint32_t seed) {
   RandomText random(seed);
-  for (int i = 0; i < 4000 && !testing::Test::HasFailure(); ++i) expect_same_split(scanner, regex, random(14));
+  for (int i = 0; i < 4000 && !testing::Test::HasFailure(); ++i)
+    expect_same_split(scanner, regex, random(14));
   // Every code point of the planes that have any, in texts of 64.
   std::string text;
   for (char32_t c = 0; c < 0x110000 && !testing::Test::HasFailure(); ++c) {
@@ -69,29 +74,33 @@ TEST(TokenizerScanner, KnownPatternsEqualPcre2) {
   std::uint32_t seed = 1;
   for (const KnownPattern& known : known_patterns()) {
     SCOPED_TRACE(known.name);
-    const auto regex = make_regex_split(without_intersections(known.pattern), SplitBehavior::kIsolated, false);
+    const auto regex =
+        make_regex_split(without_intersections(known.pattern), SplitBehavior::kIsolated, false);
     expect_equal_everywhere(*known.make(), *regex, seed++);
   }
 }
 
 TEST(TokenizerScanner, ClassRunsEqualPcre2) {
   std::uint32_t seed = 100;
-  for (const char* pattern : {"[\r\n]", "\\s?\\p{L}+", "\\s?\\p{P}+", "\\p{N}{1,3}", "\\p{N}", "\\s+$",
-                              "[一-龥ࠀ-一가-퟿]+", "[一-龥぀-ゟ゠-ヿ]+", "\\s?[!-/:-~！-／：-～‘-‟　-。]+",
-                              "\\s?[A-Za-zµÀ-ÖØ-öｦ-ﾟ\\-\\]\\p{Lu}]{1,2}", "[a\\t \\u3000-]+"}) {
+  for (const char* pattern :
+       {"[\r\n]", "\\s?\\p{L}+", "\\s?\\p{P}+", "\\p{N}{1,3}", "\\p{N}", "\\s+$",
+        "[一-龥ࠀ-一가-퟿]+", "[一-龥぀-ゟ゠-ヿ]+", "\\s?[!-/:-~！-／：-～‘-‟　-。]+",
+        "\\s?[A-Za-zµÀ-ÖØ-öｦ-ﾟ\\-\\]\\p{Lu}]{1,2}", "[a\\t \\u3000-]+"}) {
     SCOPED_TRACE(pattern);
     const auto runs = make_class_run_splitter(pattern);
     if (runs == nullptr) {
       EXPECT_STREQ(pattern, "[a\\t \\u3000-]+");
       continue;
     }
-    expect_equal_everywhere(*runs, *make_regex_split(pattern, SplitBehavior::kIsolated, false), seed++);
+    expect_equal_everywhere(*runs, *make_regex_split(pattern, SplitBehavior::kIsolated, false),
+                            seed++);
   }
 }
 
 TEST(TokenizerScanner, PatternsThatAreNoClassRuns) {
-  for (const char* pattern : {"", "a", "[^a]+", "[]", "[a", "[a]*", "[a]+b", "\\p{Foo}+", "[b-a]", "[a&&b]", "[[a]]+",
-                              "\\s?", "\\s+", "[\\d]+", "\\p{L}{2,3}", "\\p{L}{1,0}", "\\p", "[\\p{L]"}) {
+  for (const char* pattern :
+       {"", "a", "[^a]+", "[]", "[a", "[a]*", "[a]+b", "\\p{Foo}+", "[b-a]", "[a&&b]", "[[a]]+",
+        "\\s?", "\\s+", "[\\d]+", "\\p{L}{2,3}", "\\p{L}{1,0}", "\\p", "[\\p{L]"}) {
     EXPECT_EQ(make_class_run_splitter(pattern), nullptr) << pattern;
   }
 }
@@ -114,10 +123,14 @@ TEST(TokenizerScanner, SplitBehaviors) {
   };
   EXPECT_EQ(pieces(SplitBehavior::kRemoved, false), (Pieces{"The", "final", "countdown"}));
   EXPECT_EQ(pieces(SplitBehavior::kRemoved, true), (Pieces{"-", "-", "-", "-"}));
-  EXPECT_EQ(pieces(SplitBehavior::kIsolated, false), (Pieces{"The", "-", "final", "-", "-", "countdown", "-"}));
-  EXPECT_EQ(pieces(SplitBehavior::kMergedWithPrevious, false), (Pieces{"The-", "final-", "-", "countdown-"}));
-  EXPECT_EQ(pieces(SplitBehavior::kMergedWithNext, false), (Pieces{"The", "-final", "-", "-countdown", "-"}));
-  EXPECT_EQ(pieces(SplitBehavior::kContiguous, false), (Pieces{"The", "-", "final", "--", "countdown", "-"}));
+  EXPECT_EQ(pieces(SplitBehavior::kIsolated, false),
+            (Pieces{"The", "-", "final", "-", "-", "countdown", "-"}));
+  EXPECT_EQ(pieces(SplitBehavior::kMergedWithPrevious, false),
+            (Pieces{"The-", "final-", "-", "countdown-"}));
+  EXPECT_EQ(pieces(SplitBehavior::kMergedWithNext, false),
+            (Pieces{"The", "-final", "-", "-countdown", "-"}));
+  EXPECT_EQ(pieces(SplitBehavior::kContiguous, false),
+            (Pieces{"The", "-", "final", "--", "countdown", "-"}));
 }
 
 TEST(TokenizerRegex, EmptyMatchesAreFoundOncePerPosition) {
@@ -131,15 +144,18 @@ TEST(TokenizerRegex, EmptyMatchesAreFoundOncePerPosition) {
 }
 
 TEST(TokenizerRegex, RefusesWhatOnigurumaReadsDifferently) {
-  for (const char* pattern : {"[\\p{L}&&[^a]]", "[a[b]]", "\\w+", "\\bx", "(?m).", "(*UTF)", "a{,3}", "a{1,2}+", "a{2}?",
-                              "\\h", "\\R", "\\X", "\\K", "\\1", "(?<n>a)", "\\xE9", "[]a]", "\\p{Ll", "{", "\\Qa\\E", "\\C",
-                              "[[:alpha:]]", "\\pL", "a\\", "(?#c)", "(?R)", "\\G", "\\A", "\\z", "(?i)a"}) {
+  for (const char* pattern :
+       {"[\\p{L}&&[^a]]", "[a[b]]", "\\w+", "\\bx",    "(?m).", "(*UTF)",      "a{,3}",   "a{1,2}+",
+        "a{2}?",          "\\h",    "\\R",  "\\X",     "\\K",   "\\1",         "(?<n>a)", "\\xE9",
+        "[]a]",           "\\p{Ll", "{",    "\\Qa\\E", "\\C",   "[[:alpha:]]", "\\pL",    "a\\",
+        "(?#c)",          "(?R)",   "\\G",  "\\A",     "\\z",   "(?i)a"}) {
     SCOPED_TRACE(pattern);
     expect_error(ErrorCode::kUnsupported, "not supported", [&] { const Regex regex(pattern); });
   }
   for (const char* pattern : {"(", "a)", "[b-a]", "\\p{Nonsense}", "a**b(", "(?<=a+)b", "+"}) {
     SCOPED_TRACE(pattern);
-    expect_error(ErrorCode::kInvalidData, "pre-tokenizer pattern", [&] { const Regex regex(pattern); });
+    expect_error(ErrorCode::kInvalidData, "pre-tokenizer pattern",
+                 [&] { const Regex regex(pattern); });
   }
 }
 

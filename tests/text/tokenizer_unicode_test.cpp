@@ -12,10 +12,11 @@ namespace {
 // Counts of Hugging Face tokenizers 0.23's Oniguruma (Unicode 16), surrogates left out.
 TEST(TokenizerUnicode, ClassesHaveTheSizesOfOniguruma) {
   const std::map<std::string, int> wanted = {
-      {"Lu", 1858}, {"Ll", 2258}, {"Lt", 31}, {"Lm", 404},  {"Lo", 136477}, {"Mn", 2020},     {"Mc", 468},
-      {"Me", 13},   {"Nd", 760},  {"Nl", 236}, {"No", 915}, {"Pc", 10},     {"Po", 640},      {"Sm", 950},
-      {"So", 7376}, {"Zs", 17},   {"Cc", 65},  {"Cf", 170}, {"Cn", 819533}, {"Co", 137468},   {"L", 141028},
-      {"N", 1911},  {"M", 2501},  {"P", 855},  {"S", 8514}, {"Han", 99030}, {"C", 957236}};
+      {"Lu", 1858},   {"Ll", 2258},   {"Lt", 31},    {"Lm", 404}, {"Lo", 136477}, {"Mn", 2020},
+      {"Mc", 468},    {"Me", 13},     {"Nd", 760},   {"Nl", 236}, {"No", 915},    {"Pc", 10},
+      {"Po", 640},    {"Sm", 950},    {"So", 7376},  {"Zs", 17},  {"Cc", 65},     {"Cf", 170},
+      {"Cn", 819533}, {"Co", 137468}, {"L", 141028}, {"N", 1911}, {"M", 2501},    {"P", 855},
+      {"S", 8514},    {"Han", 99030}, {"C", 957236}};
   const UnicodeTable& table = UnicodeTable::get();
   for (const auto& [name, count] : wanted) {
     const auto mask = property_mask(name);
@@ -77,8 +78,9 @@ TEST(TokenizerUnicode, Utf8DecodesOnlyWellFormedSequences) {
   EXPECT_EQ(decode("é"), Pair(0xE9, 2));
   EXPECT_EQ(decode("中"), Pair(0x4E2D, 3));
   EXPECT_EQ(decode("\U0010FFFF"), Pair(0x10FFFF, 4));
-  for (const char* bad : {"\x80", "\xC1\x80", "\xC3", "\xC3x", "\xE0\x80\x80", "\xED\xA0\x80", "\xE4\xB8", "\xF0\x8F\xBF\xBF",
-                          "\xF4\x90\x80\x80", "\xF5\x80\x80\x80", "\xF0\x9F\x91"}) {
+  for (const char* bad :
+       {"\x80", "\xC1\x80", "\xC3", "\xC3x", "\xE0\x80\x80", "\xED\xA0\x80", "\xE4\xB8",
+        "\xF0\x8F\xBF\xBF", "\xF4\x90\x80\x80", "\xF5\x80\x80\x80", "\xF0\x9F\x91"}) {
     EXPECT_EQ(decode(bad), Pair(kInvalidByte, 1)) << testing::PrintToString(bad);
   }
 }
@@ -105,9 +107,9 @@ TEST(TokenizerNfc, ComposesReordersAndLeavesTheRest) {
   };
   for (const auto& [text, wanted] : cases) {
     EXPECT_EQ(nfc(text), wanted) << testing::PrintToString(text);
-    EXPECT_EQ(is_nfc(text), std::string_view(text) == wanted || !is_nfc(text)) << text;
+    if (surely_nfc(text)) EXPECT_EQ(std::string_view(text), wanted);
   }
-  EXPECT_TRUE(is_nfc("é中 plain ก็"));
+  EXPECT_TRUE(surely_nfc("é中 plain ก็"));
 }
 
 TEST(TokenizerNfc, IsIdempotentAndReportsWhatItChanged) {
@@ -117,7 +119,7 @@ TEST(TokenizerNfc, IsIdempotentAndReportsWhatItChanged) {
     std::vector<NfcSpan> spans;
     const std::string normal = nfc(text, &spans);
     EXPECT_EQ(nfc(normal), normal);
-    if (is_nfc(text)) EXPECT_EQ(normal, text);
+    if (surely_nfc(text)) EXPECT_EQ(normal, text);
     std::string rebuilt;
     std::size_t in = 0;
     for (const NfcSpan& span : spans) {

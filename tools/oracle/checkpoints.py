@@ -12,6 +12,7 @@ import numpy as np
 import torch
 import transformers
 
+torch.set_num_threads(1)  # tiny models gain nothing from more, and one adds in the same order
 transformers.utils.logging.disable_progress_bar()
 transformers.utils.logging.set_verbosity_error()
 
