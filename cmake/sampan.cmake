@@ -29,6 +29,10 @@ add_library(sampan_options INTERFACE)
 # -ffp-contract=off: a fused multiply-add happens where the source says std::fma, nowhere else, so that results
 # do not depend on the compiler or the instruction set (docs/adr/0001-bit-exact-numerics.md).
 target_compile_options(sampan_options INTERFACE -Wall -Wextra -Wshadow -ffp-contract=off)
+if(CMAKE_CXX_COMPILER_ID STREQUAL "GNU" AND CMAKE_CXX_COMPILER_VERSION VERSION_LESS 13)
+  # False alarms of g++ 12 about std::string's own copies (GCC bugs 105329, 105651).
+  target_compile_options(sampan_options INTERFACE -Wno-restrict -Wno-array-bounds -Wno-stringop-overflow -Wno-stringop-overread)
+endif()
 if(SAMPAN_WERROR)
   target_compile_options(sampan_options INTERFACE -Werror)
 endif()

@@ -410,7 +410,7 @@ def golden(_):
     shutil.rmtree(GOLDEN, ignore_errors=True)
     GOLDEN.mkdir(parents=True)
     names = [t[0] for t in ADDED] + ["[BOS]", "[EOS]", "<|reserved_token_1300|>"]
-    texts = make_texts("goldens", 1000, names, longest=40)
+    texts = make_texts("goldens", 1000, names, longest=25)
     dump = lambda value: json.dumps(value, ensure_ascii=True)
     (GOLDEN / "texts.jsonl").write_text("".join(dump(t) + "\n" for t in texts))
     for family in FAMILIES:
@@ -433,7 +433,7 @@ def golden(_):
         write_ids(folder / "ids.txt", texts, reference)
     nano = HuggingFace(json.loads((ROOT / "models/nano/tokenizer.json").read_text()))
     (GOLDEN / "nano").mkdir()
-    texts = make_texts("nano", 3000, nano.names, longest=40)
+    texts = make_texts("nano", 3000, nano.names, longest=24)
     (GOLDEN / "nano/texts.jsonl").write_text("".join(dump(t) + "\n" for t in texts))
     write_ids(GOLDEN / "nano/ids.txt", texts, nano)
 

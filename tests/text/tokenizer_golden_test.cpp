@@ -64,7 +64,9 @@ void expect_ids(const Tokenizer& tokenizer, const std::vector<Golden>& goldens, 
   for (const Golden& golden : goldens) {
     EXPECT_EQ(tokenizer.encode(golden.text, SpecialTokens::kPlainText), golden.plain)
         << json(golden.text);
-    if (parsed) EXPECT_EQ(tokenizer.encode(golden.text), golden.parsed) << json(golden.text);
+    if (parsed) {
+      EXPECT_EQ(tokenizer.encode(golden.text), golden.parsed) << json(golden.text);
+    }
   }
 }
 

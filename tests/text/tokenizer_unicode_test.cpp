@@ -107,7 +107,9 @@ TEST(TokenizerNfc, ComposesReordersAndLeavesTheRest) {
   };
   for (const auto& [text, wanted] : cases) {
     EXPECT_EQ(nfc(text), wanted) << testing::PrintToString(text);
-    if (surely_nfc(text)) EXPECT_EQ(std::string_view(text), wanted);
+    if (surely_nfc(text)) {
+      EXPECT_EQ(std::string_view(text), wanted);
+    }
   }
   EXPECT_TRUE(surely_nfc("é中 plain ก็"));
 }
@@ -119,7 +121,9 @@ TEST(TokenizerNfc, IsIdempotentAndReportsWhatItChanged) {
     std::vector<NfcSpan> spans;
     const std::string normal = nfc(text, &spans);
     EXPECT_EQ(nfc(normal), normal);
-    if (surely_nfc(text)) EXPECT_EQ(normal, text);
+    if (surely_nfc(text)) {
+      EXPECT_EQ(normal, text);
+    }
     std::string rebuilt;
     std::size_t in = 0;
     for (const NfcSpan& span : spans) {

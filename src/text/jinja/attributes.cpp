@@ -217,9 +217,9 @@ Value python_item(Interpreter& interpreter, const Value& object, const Value& ke
 
 Value get_attribute(Interpreter& interpreter, const Value& object, std::string_view name) {
   interpreter.budget().step();
-  if (object.is_undefined()) undefined_error(object);
   Found attribute = python_attribute(interpreter, object, name);
   if (attribute.hidden) return unsafe_attribute(interpreter, object, name);
+  if (object.is_undefined()) undefined_error(object);
   if (!attribute.value.missing()) return std::move(attribute.value);
   if (object.is(Kind::kDict)) {
     if (const Value* item = object.as_dict().find(name)) return *item;
@@ -229,9 +229,9 @@ Value get_attribute(Interpreter& interpreter, const Value& object, std::string_v
 
 Value get_attribute_only(Interpreter& interpreter, const Value& object, std::string_view name) {
   interpreter.budget().step();
-  if (object.is_undefined()) undefined_error(object);
   Found attribute = python_attribute(interpreter, object, name);
   if (attribute.hidden) return unsafe_attribute(interpreter, object, name);
+  if (object.is_undefined()) undefined_error(object);
   if (!attribute.value.missing()) return std::move(attribute.value);
   return no_attribute(interpreter, object, name);
 }

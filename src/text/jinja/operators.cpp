@@ -168,6 +168,9 @@ Value add(Interpreter& interpreter, const Value& a, const Value& b) {
 
 // How often a repetition repeats, checked against the memory that the result takes.
 std::size_t repetitions(Interpreter& interpreter, const Value& count, std::size_t bytes) {
+  if (count.is(Kind::kBigInt)) {
+    fail(ErrorCode::kInvalidArgument, "cannot fit 'int' into an index-sized integer");
+  }
   const std::int64_t times = std::max<std::int64_t>(0, to_index(count));
   const std::size_t limit = interpreter.budget().limits().max_memory_bytes;
   if (bytes > 0 && static_cast<std::size_t>(times) > limit / bytes) {
