@@ -51,6 +51,7 @@ int parse_and_run(int argc, char** argv) {
 }  // namespace
 
 int main(int argc, char** argv) {
+  sampan::exit_on_interrupt();
   try {
     return parse_and_run(argc, argv);
   } catch (const sampan::Error& error) {

@@ -1,5 +1,7 @@
 #include "options.h"
 
+#include <unistd.h>
+
 #include <charconv>
 #include <csignal>
 
@@ -11,13 +13,17 @@ namespace {
 
 volatile std::sig_atomic_t g_interrupts = 0;
 
-// The first Ctrl-C asks; a second before it was heeded ends the program as an unhandled one would.
+void exit_at_once(int) { ::_exit(kExitInterrupted); }
+
 void on_interrupt(int signal) {
   g_interrupts = g_interrupts + 1;
-  if (g_interrupts > 1) {
-    std::signal(signal, SIG_DFL);
-    std::raise(signal);
-  }
+  if (g_interrupts > 1) exit_at_once(signal);
+}
+
+void handle_interrupts(void (*handler)(int)) {
+  struct sigaction action {};
+  action.sa_handler = handler;
+  ::sigaction(SIGINT, &action, nullptr);
 }
 
 }  // namespace
@@ -64,11 +70,9 @@ std::vector<std::int32_t> parse_ids(std::string_view text) {
   return ids;
 }
 
-void arm_interrupts() {
-  struct sigaction action {};
-  action.sa_handler = on_interrupt;
-  ::sigaction(SIGINT, &action, nullptr);
-}
+void exit_on_interrupt() { handle_interrupts(exit_at_once); }
+
+void arm_interrupts() { handle_interrupts(on_interrupt); }
 
 bool interrupted() { return g_interrupts > 0; }
 

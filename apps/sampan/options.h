@@ -33,7 +33,10 @@ std::vector<std::int32_t> parse_ids(std::string_view text);
 // Face cache, or the name of a model that ships with the program. Throws Error kNotFound saying what was looked for.
 std::filesystem::path find_model(const std::string& name);
 
-// True from the first Ctrl-C after arm_interrupts() on, until it is cleared.
+// Makes Ctrl-C end the program with exit code 130 at once; the first thing that main does.
+void exit_on_interrupt();
+// From here on Ctrl-C asks instead: interrupted() is true from the first one on, until it is cleared. A second one before that ends
+// the program.
 void arm_interrupts();
 bool interrupted();
 void clear_interrupt();

@@ -37,7 +37,7 @@ std::int64_t TensorView::bytes() const {
 Buffer::Buffer(std::size_t bytes) : size_(bytes) {
   if (bytes == 0) return;
   void* memory = ::mmap(nullptr, mapped_size(bytes), PROT_READ | PROT_WRITE,
-                        MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+                        MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
   if (memory == MAP_FAILED) {
     fail(ErrorCode::kLimit, "out of memory: {} bytes could not be allocated", bytes);
   }
