@@ -7,7 +7,9 @@
 ggufs.json lists {"file", "golden", "checkpoint", "matrices"}: a file whose weights equal its
 checkpoint's to the bit has the checkpoint's golden, the others have one of their own, computed by
 transformers from the weights that the gguf package dequantises. Three files come from checkpoints
-that are not kept (null): two quantised ones, and one with random blocks of every type.
+that are not kept (null): two quantised ones, and one with random blocks of every type. For these
+"rounded_golden" has the logits of the short prompts when activations are rounded to 8 bits as well
+(oracle/activations.py), which an engine that does so meets far more closely.
 """
 
 import argparse
@@ -18,7 +20,7 @@ import numpy as np
 import torch
 
 from make_tiny_models import LLAMA3, MODELS, prompts, rope, sizes
-from oracle import blocks, checkpoints, gguf_export, gguf_tokenizers, goldens
+from oracle import activations, blocks, checkpoints, gguf_export, gguf_tokenizers, goldens
 from oracle.checkpoints import Variant
 
 # (file, checkpoint, type of the matrices, further arguments of convert)
@@ -81,6 +83,16 @@ def golden_of_gguf(folder, path, golden_path, prompt_ids):
     return reason
 
 
+def golden_of_rounded_activations(folder, path, golden_path, prompt_ids):
+    """Writes the logits of short prompts by an oracle whose activations have 8 bits."""
+    model = checkpoints.load(folder)
+    gguf_export.put_weights_of_gguf(model, folder, path)
+    block_of = activations.blocks_of_gguf(gguf_export.Export(folder), path)
+    activations.round_inputs(model, block_of)
+    answers = [goldens.answer(model, i, with_greedy=False) for i in prompt_ids if len(i) < 12]
+    goldens.write(golden_path, answers, {"activations": "8 bits in blocks, oracle/activations.py"})
+
+
 def stored_prompts(golden_path):
     """The prompts of a golden."""
     return [p["ids"] for p in goldens.read(golden_path)["prompts"]]
@@ -119,7 +131,10 @@ def convert_quantised(output, name, matrix_type, variant, folder):
         ids = prompts(variant.config["vocab_size"], np.random.default_rng(seed))
         reason = golden_of_gguf(folder, path, golden, ids)
         if reason is None:
-            return entry(path, golden.name, None, matrix_type or "mixed")
+            rounded = output / f"{name}.rounded.golden.json"
+            golden_of_rounded_activations(folder, path, rounded, ids)
+            listed = entry(path, golden.name, None, matrix_type or "mixed")
+            return listed | {"rounded_golden": rounded.name}
         print(f"  {name}: seed {seed} passed over: {reason}")
     raise SystemExit(f"{name}: no good seed")
 

@@ -58,6 +58,7 @@ std::vector<TinyGguf> tiny_ggufs() {
     gguf.golden = item.at("golden").get<std::string>();
     gguf.checkpoint = item.at("checkpoint").is_null() ? "" : item.at("checkpoint").get<std::string>();
     gguf.matrices = item.at("matrices").get<std::string>();
+    gguf.rounded_golden = item.value("rounded_golden", "");
     ggufs.push_back(std::move(gguf));
   }
   return ggufs;

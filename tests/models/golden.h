@@ -35,6 +35,7 @@ std::vector<std::string> tiny_checkpoints();
 
 struct TinyGguf {
   std::string file, golden, checkpoint, matrices;  // checkpoint is empty when the golden is the file's own
+  std::string rounded_golden;  // of block types: with activations rounded to 8 bits as ours are; else empty
 };
 std::vector<TinyGguf> tiny_ggufs();
 
