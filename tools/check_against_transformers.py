@@ -23,7 +23,7 @@ from oracle import checkpoints, gguf_export, goldens
 from oracle.checkpoints import Variant
 
 BOUND = 2e-4
-TRIES = 50  # seeds of the weights per checkpoint, until no greedy step is a near tie
+TRIES = 25  # seeds of the weights per checkpoint, until no greedy step is a near tie
 DTYPES = {"F32": torch.float32, "BF16": torch.bfloat16, "F16": torch.float16}
 
 
@@ -124,7 +124,7 @@ def make_case(variant, folder, seed):
         model = checkpoints.load(folder)
         rng = np.random.default_rng([seed, attempt, 1])
         ids = [rng.integers(0, variant.config["vocab_size"], n).tolist() for n in (1, 7, 300)]
-        answers = [goldens.answer(model, i, with_greedy=len(i) > 1) for i in ids]
+        answers = [goldens.answer(model, i, len(i) > 1, with_recomputed=False) for i in ids]
         model64 = checkpoints.load(folder, torch.float64)
         if goldens.objection(model64, answers, min_distinct=1) is None:
             return answers
@@ -173,8 +173,7 @@ def greedy_complaint(new, answer):
     """Where a continuation leaves the oracle's."""
     pairs = zip(new, answer.greedy, strict=False)
     same = next((i for i, (x, y) in enumerate(pairs) if x != y), len(new))
-    note = " (equal to the recomputed one)" if new == answer.greedy_recomputed else ""
-    return f"greedy differs from token {same}{note}"
+    return f"greedy differs from token {same}"
 
 
 def compare(sampan, model, answers):

@@ -17,6 +17,8 @@ using Clock = std::chrono::steady_clock;
 
 constexpr auto kPlainInterval = std::chrono::seconds(10);
 constexpr double kSpeedWindowSeconds = 3;  // the speed shown is an average over about so long
+constexpr double kMinSpeedShown =
+    1000;  // bytes/s; below it no estimate of the time left means anything
 constexpr std::size_t kBarWidth = 24;
 
 std::size_t terminal_width() {
@@ -65,7 +67,7 @@ std::string progress_text(const PullProgress& progress, double bytes_per_second,
   std::string text =
       fmt::format("{:3.0f} %  {} of {}", std::floor(fraction * 100),
                   format_bytes(progress.done_bytes), format_bytes(progress.total_bytes));
-  if (bytes_per_second > 0) {
+  if (bytes_per_second >= kMinSpeedShown) {
     text +=
         fmt::format("  {}/s  {} left", format_bytes(static_cast<std::uint64_t>(bytes_per_second)),
                     format_duration((total - done) / bytes_per_second));

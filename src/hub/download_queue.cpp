@@ -116,7 +116,7 @@ void DownloadQueue::opened_busy(FileJob& job) {
   if (job.busy_noted) return;
   job.busy_noted = true;
   if (notes_.size() < kMaxNotes)
-    notes_.push_back(printable(job.file.path) + ": another process is downloading it");
+    notes_.push_back(printable(job.file.path) + ": waiting for another download of it");
 }
 
 std::vector<std::byte> DownloadQueue::take_leftover(FileJob& job, std::size_t piece) {

@@ -216,10 +216,8 @@ void set_options(CURL* handle, const NetworkTuning& tuning, const Url& url) {
 [[noreturn]] void fail_for(CURLcode code, const Url& url, const char* detail) {
   const std::string reason = *detail != '\0' ? detail : curl_easy_strerror(code);
   if (code == CURLE_COULDNT_RESOLVE_HOST) {
-    throw TransientError(fmt::format(
-        "{}: the host name cannot be resolved; check the network (or set HF_HUB_OFFLINE=1 "
-        "to use only what is here)",
-        url.host_and_port()));
+    throw TransientError(url.host_and_port() +
+                         ": the host name cannot be resolved; is the network up?");
   }
   if (code == CURLE_OPERATION_TIMEDOUT) {
     throw TransientError(

@@ -21,7 +21,7 @@ struct NetworkTuning {
   int max_attempts = 6;  // failures in a row without a byte of progress, before giving up
   std::chrono::milliseconds first_delay{1000};  // doubles with each failure, ±25 %
   std::chrono::milliseconds max_delay{30'000};
-  std::chrono::milliseconds max_retry_after{120'000};  // a server that asks for more is given up on
+  std::chrono::milliseconds max_retry_after{310'000};  // a server that asks for more is given up on
   std::chrono::milliseconds connect_timeout{10'000};
   std::chrono::seconds stall_time{30};  // below stall_speed for so long: the connection is dropped
   long stall_bytes_per_second = 1024;

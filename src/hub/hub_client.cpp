@@ -12,6 +12,7 @@ namespace {
 // The first call is made with the user watching: a wrong network shows sooner than in a long
 // download.
 constexpr int kMaxApiAttempts = 4;
+constexpr std::size_t kMaxTokenBytes = 4096;
 
 Url parse_endpoint(const ModelName& name, const HubSettings& settings) {
   const char* variable = name.hub == Hub::kHuggingFace ? "HF_ENDPOINT" : "MODELSCOPE_ENDPOINT";
@@ -21,6 +22,15 @@ Url parse_endpoint(const ModelName& name, const HubSettings& settings) {
     fail(ErrorCode::kInvalidArgument, "{} \"{}\": it has a query", variable, printable(text));
   }
   return Url::parse(text, variable);
+}
+
+// A token goes into a header line: one word of printable ASCII.
+void check_token(const ModelName& name, const std::string& token) {
+  const bool is_word =
+      std::all_of(token.begin(), token.end(), [](char c) { return c > 0x20 && c < 0x7F; });
+  if (is_word && token.size() <= kMaxTokenBytes) return;
+  fail(ErrorCode::kInvalidArgument, "{}: the token must be one word of printable ASCII",
+       name.hub == Hub::kHuggingFace ? "HF_TOKEN" : "MODELSCOPE_API_TOKEN");
 }
 
 }  // namespace
@@ -51,6 +61,7 @@ HubClient::HubClient(const ModelName& name, const HubSettings& settings)
     : name_(name),
       endpoint_(parse_endpoint(name, settings)),
       has_token_(!settings.token(name.hub).empty()) {
+  check_token(name, settings.token(name.hub));
   credentials_.origin = endpoint_.origin();
 }
 

@@ -73,7 +73,8 @@ class HubClient {
   bool has_token_;
 };
 
-// Throws Error kInvalidArgument for an endpoint that is no http(s) URL.
+// Throws Error kInvalidArgument for an endpoint that is no http(s) URL and for a token that cannot
+// be one.
 std::unique_ptr<HubClient> make_hub_client(const ModelName& name, const HubSettings& settings);
 std::unique_ptr<HubClient> make_huggingface_client(const ModelName& name,
                                                    const HubSettings& settings);

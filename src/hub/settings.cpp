@@ -11,6 +11,8 @@ namespace sampan {
 namespace fs = std::filesystem;
 namespace {
 
+constexpr std::uint64_t kMaxTokenFileBytes = 64 << 10;
+
 std::optional<std::string> non_empty(const EnvironmentReader& environment, const char* name) {
   auto value = environment(name);
   if (value && value->empty()) value.reset();
@@ -51,30 +53,32 @@ fs::path huggingface_cache(const EnvironmentReader& environment) {
   return huggingface_home(environment) / "hub";
 }
 
-// A token goes into a header line: one word of printable ASCII.
-std::string checked_token(std::string token, std::string_view source) {
+std::string trimmed(std::string token) {
   const auto is_space = [](char c) { return c == ' ' || c == '\t' || c == '\n' || c == '\r'; };
   while (!token.empty() && is_space(token.back())) token.pop_back();
   while (!token.empty() && is_space(token.front())) token.erase(0, 1);
-  const bool is_word =
-      std::all_of(token.begin(), token.end(), [](char c) { return c > 0x20 && c < 0x7F; });
-  if (!is_word || token.size() > 4096) {
-    fail(ErrorCode::kInvalidArgument, "{}: the token must be one word of printable ASCII",
-         printable(source, 300));
-  }
   return token;
+}
+
+// Settings are read by every command: a token file that cannot be read must not stop those that
+// need no token.
+std::string token_in_file(const fs::path& path) {
+  try {
+    return trimmed(read_file(path, kMaxTokenFileBytes));
+  } catch (const Error&) {
+    return {};
+  }
 }
 
 std::string huggingface_token(const EnvironmentReader& environment) {
   for (const char* name : {"HF_TOKEN", "HUGGING_FACE_HUB_TOKEN"}) {
-    if (const auto token = non_empty(environment, name)) return checked_token(*token, name);
+    if (const auto token = non_empty(environment, name)) return trimmed(*token);
   }
   const auto chosen = non_empty(environment, "HF_TOKEN_PATH");
   if (!chosen && is_set(environment, "HF_HUB_DISABLE_IMPLICIT_TOKEN")) return {};
   const fs::path path =
       chosen ? folder(environment, *chosen) : huggingface_home(environment) / "token";
-  if (!file_size_if_present(path)) return {};
-  return checked_token(read_file(path, 64 << 10), path.string());
+  return file_size_if_present(path) ? token_in_file(path) : std::string();
 }
 
 }  // namespace
@@ -108,7 +112,7 @@ HubSettings hub_settings(const EnvironmentReader& environment) {
     settings.huggingface_token = huggingface_token(environment);
   }
   if (const auto token = non_empty(environment, "MODELSCOPE_API_TOKEN")) {
-    settings.modelscope_token = checked_token(*token, "MODELSCOPE_API_TOKEN");
+    settings.modelscope_token = trimmed(*token);
   }
   settings.offline = is_set(environment, "SAMPAN_OFFLINE") ||
                      is_set(environment, "HF_HUB_OFFLINE") ||

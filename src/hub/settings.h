@@ -29,8 +29,8 @@ using EnvironmentReader = std::function<std::optional<std::string>(const char* n
 // Reads SAMPAN_HOME (default: $XDG_CACHE_HOME/sampan or ~/.cache/sampan), SAMPAN_OFFLINE; for
 // Hugging Face HF_ENDPOINT, HF_TOKEN, HF_TOKEN_PATH (default: $HF_HOME/token), HF_HUB_OFFLINE,
 // TRANSFORMERS_OFFLINE, HF_HUB_CACHE, HF_HOME; for ModelScope MODELSCOPE_ENDPOINT and
-// MODELSCOPE_API_TOKEN. Throws Error kInvalidArgument for a token that cannot be one and for a
-// store whose place cannot be told (no HOME), kIo for a token file that cannot be read.
+// MODELSCOPE_API_TOKEN. Endpoints and tokens are checked when they are used. Throws Error
+// kInvalidArgument where the store's place cannot be told (no HOME).
 HubSettings hub_settings(const EnvironmentReader& environment);
 HubSettings hub_settings_from_environment();
 

@@ -2,7 +2,6 @@
 
 #include <algorithm>
 #include <cstring>
-#include <vector>
 
 #include "base/error.h"
 #include "kernels/matmul_table.h"
@@ -18,6 +17,8 @@ constexpr std::int64_t kJobActivationBytes = 256 << 10;
 constexpr std::int64_t kJobWeightBytes = 64 << 10;
 // Jobs a thread at least, where there is so much work: threads then finish nearly together.
 constexpr std::int64_t kJobsPerThread = 8;
+// Rows of plain floats that a kernel takes at a time.
+constexpr std::int64_t kFloatUnitRows = 4;
 // Floats below which quantising is not worth waking other threads.
 constexpr std::int64_t kSerialQuantizeFloats = 16 << 10;
 
@@ -28,29 +29,12 @@ const MatmulTable& active_table() {
   return table;
 }
 
-// Scratch of each thread, kept between products; grown on the calling thread before a loop starts.
-class ThreadScratch {
- public:
-  void reserve(int threads, std::int64_t bytes) {
-    if (buffers_.size() < static_cast<std::size_t>(threads)) {
-      buffers_.resize(static_cast<std::size_t>(threads));
-    }
-    for (Buffer& buffer : buffers_) {
-      if (buffer.size() < static_cast<std::size_t>(bytes)) {
-        buffer = Buffer(static_cast<std::size_t>(bytes));
-      }
-    }
-  }
-  std::byte* of(int thread) { return buffers_[static_cast<std::size_t>(thread)].data(); }
-
- private:
-  std::vector<Buffer> buffers_;
-};
-
-// Products of one caller do not overlap, so its scratch can be shared by all of them.
-ThreadScratch& caller_scratch() {
-  thread_local ThreadScratch scratch;
-  return scratch;
+// Scratch of all threads of a pool, kept between products: those of one caller do not overlap.
+std::byte* job_scratch(int threads) {
+  thread_local Buffer buffer;
+  const auto bytes = static_cast<std::size_t>(threads * kJobScratchBytes);
+  if (buffer.size() < bytes) buffer = Buffer(bytes);
+  return buffer.data();
 }
 
 // How a product is cut: blocks of tokens times strips of rows. Every output is computed whole
@@ -70,8 +54,9 @@ Cut cut_work(std::int64_t tokens, std::int64_t token_bytes, std::int64_t units,
   cut.blocks = ceil_div(tokens, most);
   cut.block_tokens = ceil_div(tokens, cut.blocks);
   const std::int64_t fair = ceil_div(units, kJobsPerThread * threads);
-  const std::int64_t wanted = std::min(ceil_div(kJobWeightBytes, unit_bytes), fair);
-  cut.strip_units = ceil_div(std::max<std::int64_t>(wanted, 1), units_at_a_time) * units_at_a_time;
+  const std::int64_t wanted =
+      std::clamp<std::int64_t>(ceil_div(kJobWeightBytes, unit_bytes), 1, fair);
+  cut.strip_units = std::min(ceil_div(wanted, units_at_a_time) * units_at_a_time, kMaxJobFloatRows);
   cut.strips = ceil_div(units, cut.strip_units);
   return cut;
 }
@@ -82,8 +67,7 @@ void multiply_panels(const MatmulTable& table, const WeightMatrix& w, const Quan
   const std::int64_t bytes = panel_bytes(w.dtype(), w.columns());
   const Cut cut = cut_work(x.rows, x.row_stride, ceil_div(w.rows(), kPanelRows), bytes,
                            table.strip_panels, pool.size());
-  ThreadScratch& scratch = caller_scratch();
-  scratch.reserve(pool.size(), kPanelScratchBytes);
+  std::byte* scratch = job_scratch(pool.size());
 
   pool.parallel_for(cut.blocks * cut.strips, [&](std::int64_t index, int thread) {
     const std::int64_t token = index / cut.strips * cut.block_tokens;
@@ -100,7 +84,7 @@ void multiply_panels(const MatmulTable& table, const WeightMatrix& w, const Quan
     job.tokens = std::min(cut.block_tokens, x.rows - token);
     job.y = y + token * y_stride + row;
     job.y_stride = y_stride;
-    job.scratch = scratch.of(thread);
+    job.scratch = scratch + thread * kJobScratchBytes;
     kernel(job);
   });
 }
@@ -110,13 +94,8 @@ void multiply_floats(const MatmulTable& table, const WeightMatrix& w, const Acti
   const FloatKernel kernel = table.floats[static_cast<int>(w.dtype())];
   const std::int64_t bytes = row_bytes(w.dtype(), w.columns());
   const std::int64_t x_bytes = x.columns() * static_cast<std::int64_t>(sizeof(float));
-  Cut cut = cut_work(x.rows(), x_bytes, w.rows(), bytes, kFloatUnitRows, pool.size());
-  if (x.rows() > 1 && cut.strip_units > kFloatStripRows) {
-    cut.strip_units = kFloatStripRows;
-    cut.strips = ceil_div(w.rows(), cut.strip_units);
-  }
-  ThreadScratch& scratch = caller_scratch();
-  scratch.reserve(pool.size(), float_scratch_bytes(w.columns()));
+  const Cut cut = cut_work(x.rows(), x_bytes, w.rows(), bytes, kFloatUnitRows, pool.size());
+  std::byte* scratch = job_scratch(pool.size());
 
   pool.parallel_for(cut.blocks * cut.strips, [&](std::int64_t index, int thread) {
     const std::int64_t token = index / cut.strips * cut.block_tokens;
@@ -131,7 +110,7 @@ void multiply_floats(const MatmulTable& table, const WeightMatrix& w, const Acti
     job.tokens = std::min(cut.block_tokens, x.rows() - token);
     job.y = y + token * y_stride + row;
     job.y_stride = y_stride;
-    job.scratch = scratch.of(thread);
+    job.scratch = scratch + thread * kJobScratchBytes;
     kernel(job);
   });
 }
@@ -158,12 +137,6 @@ const MatmulTable& matmul_table(Isa isa) {
       break;
   }
   return matmul_table_reference();
-}
-
-std::int64_t float_scratch_bytes(std::int64_t columns) {
-  const std::int64_t padded = ceil_div(columns, 16) * 16 + 16;
-  return (kFloatStripRows * padded + kFloatStripRows * kFloatLaneTokens * 16) *
-         static_cast<std::int64_t>(sizeof(float));
 }
 
 ActivationKind activation_kind(DType weights) {

@@ -29,7 +29,7 @@ struct PanelJob {
   std::int64_t tokens;
   float* y;
   std::int64_t y_stride;  // floats
-  std::byte* scratch;     // kPanelScratchBytes of this thread's own, 64-byte aligned
+  std::byte* scratch;     // kJobScratchBytes of this thread's own, 64-byte aligned
 };
 using PanelKernel = void (*)(const PanelJob& job);
 
@@ -44,7 +44,7 @@ struct FloatJob {
   std::int64_t tokens;
   float* y;
   std::int64_t y_stride;  // floats
-  std::byte* scratch;     // float_scratch_bytes(columns) of this thread's own, 64-byte aligned
+  std::byte* scratch;     // kJobScratchBytes of this thread's own, 64-byte aligned
 };
 using FloatKernel = void (*)(const FloatJob& job);
 
@@ -60,17 +60,15 @@ struct MatmulTable {
   int strip_panels;  // panels that a kernel takes best at a time
 };
 
-// Tokens that one job may have at most.
+// What one job may have at most: tokens, rows of plain floats. Bytes of scratch that it gets.
 inline constexpr std::int64_t kMaxJobTokens = 512;
-inline constexpr std::int64_t kPanelScratchBytes = 256 << 10;
+inline constexpr std::int64_t kMaxJobFloatRows = 512;
+inline constexpr std::int64_t kJobScratchBytes = 256 << 10;
 
-// Rows of plain floats that one job of several tokens may have at most; rows that a kernel takes at
-// a time; tokens at a time.
-inline constexpr std::int64_t kFloatStripRows = 32;
-inline constexpr std::int64_t kFloatUnitRows = 4;
-inline constexpr std::int64_t kFloatLaneTokens = 8;
-// Room for the strip's rows widened to float, and for the lanes of its rows times kFloatLaneTokens.
-std::int64_t float_scratch_bytes(std::int64_t columns);
+// Float kernels take at most so many tokens at a time: room for the lanes of all rows of a job is
+// then in the scratch.
+inline constexpr std::int64_t kMaxFloatTileTokens = 8;
+static_assert(kMaxJobFloatRows * kMaxFloatTileTokens * 16 * sizeof(float) <= kJobScratchBytes);
 
 const MatmulTable& matmul_table_reference();
 const MatmulTable& matmul_table_avx2();

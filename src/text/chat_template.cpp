@@ -82,8 +82,8 @@ RenderedPrompt ChatTemplate::render(const ChatInput& input, const RenderLimits& 
   return render(messages, tools, variables, limits);
 }
 
-RenderedPrompt ChatTemplate::render(const Value& messages, const Value& tools, const Value& variables,
-                                    const RenderLimits& limits) const {
+RenderedPrompt ChatTemplate::render(const Value& messages, const Value& tools,
+                                    const Value& variables, const RenderLimits& limits) const {
   const ChatTemplateOptions& options = state_->options;
   jinja::Budget budget(limits);
   PreparedChat chat(budget, messages, tools, variables, options.special_tokens, state_->source);

@@ -190,7 +190,8 @@ void PreparedChat::continue_message(std::vector<Value>& messages, const Value& f
     return source.find(candidate) != std::string_view::npos;
   });
   if (!known) {
-    reject(fmt::format("continue_final_message: the template has no field \"{}\"", printable(name)));
+    reject(
+        fmt::format("continue_final_message: the template has no field \"{}\"", printable(name)));
   }
   if (final_message.is(Kind::kList)) {
     set_entry(entries, make_string(&budget_, name, false), tag_last_text(final_message));
@@ -210,7 +211,8 @@ Text PreparedChat::finish(Text rendered) const {
   const std::string& bytes = rendered.bytes;
   const std::string_view mark = strip_spaces(kTag);
   const std::size_t at = jinja::rfind_bytes(bytes, mark, std::string_view::npos);
-  const bool has_message = jinja::find_bytes(bytes, strip_spaces(final_text_)) != std::string_view::npos;
+  const bool has_message =
+      jinja::find_bytes(bytes, strip_spaces(final_text_)) != std::string_view::npos;
   if (at == std::string_view::npos || !has_message) {
     reject(
         "continue_final_message is set but the final message does not appear in the chat after "

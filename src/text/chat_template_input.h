@@ -14,8 +14,8 @@ class PreparedChat {
  public:
   // Throws Error kInvalidArgument where transformers raises. `source`: the template's.
   PreparedChat(jinja::Budget& budget, const jinja::Value& messages, const jinja::Value& tools,
-               const jinja::Value& variables, const std::map<std::string, std::string>& special_tokens,
-               std::string_view source);
+               const jinja::Value& variables,
+               const std::map<std::string, std::string>& special_tokens, std::string_view source);
 
   std::map<std::string, jinja::Value> take_variables() { return std::move(variables_); }
   // Cuts what follows the final message, if it is to be continued.

@@ -61,7 +61,8 @@ void read_special_tokens(const Value& config, std::map<std::string, std::string>
   const Value* extra = config.as_dict().find("extra_special_tokens");
   if (extra == nullptr || !extra->is(Kind::kDict)) return;
   for (const auto& [key, value] : extra->as_dict().entries()) {
-    if (auto text = token_text(value)) tokens[std::string(key.as_string().view())] = std::move(*text);
+    if (auto text = token_text(value))
+      tokens[std::string(key.as_string().view())] = std::move(*text);
   }
 }
 
@@ -129,8 +130,8 @@ const std::string& ChatTemplates::choose(bool with_tools, std::string_view name)
   std::string known;
   for (const auto& [other, text] : sources) known += (known.empty() ? "" : ", ") + printable(other);
   if (name.empty()) {
-    fail(ErrorCode::kNotFound, "the model has several chat templates and no default: choose one of {}",
-         known);
+    fail(ErrorCode::kNotFound,
+         "the model has several chat templates and no default: choose one of {}", known);
   }
   fail(ErrorCode::kNotFound, "the model has no chat template '{}', but {}", printable(name), known);
 }

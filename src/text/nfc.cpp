@@ -75,8 +75,7 @@ void append_normalized(const UnicodeTable& table, Span span, std::string& out) {
   const CodePoint first = decode_utf8(p, span.end);
   // A character that tokenizers' NFC does not know stays in front; so does a byte that is no
   // character.
-  if (first.value == kInvalidByte ||
-      (table.mask(first.value) & (kNfcForeign | kNeedsStandIn)) != 0) {
+  if (first.value == kInvalidByte || (table.mask(first.value) & kNfcForeign) != 0) {
     out.append(p, first.size);
     p += first.size;
   }

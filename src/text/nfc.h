@@ -7,8 +7,8 @@
 
 namespace sampan {
 
-// True only if nfc(text) is text; false where it may not be. One pass, by the quick check of Unicode
-// Standard Annex 15.
+// True only if nfc(text) is text; false where it may not be. One pass, by the quick check of
+// Unicode Standard Annex 15.
 bool surely_nfc(std::string_view text);
 
 // A part of the normalized text and the part of the input that it comes from, as byte ranges.

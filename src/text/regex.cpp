@@ -9,7 +9,7 @@
 
 #include "base/error.h"
 #include "text/pattern_syntax.h"
-#include "text/unicode_table.h"
+#include "text/utf8.h"
 
 namespace sampan {
 namespace {
@@ -40,20 +40,16 @@ std::string error_text(int error) {
   return length < 0 ? "unknown error" : std::string(reinterpret_cast<const char*>(buffer));
 }
 
-// A copy of `text` with stand-ins, byte for byte as long; nothing if no character needs one.
-std::optional<std::string> with_stand_ins(std::string_view text) {
-  const UnicodeTable& table = UnicodeTable::get();
+// A copy of `text` with control characters for bytes that are no UTF-8; nothing if there are none.
+std::optional<std::string> as_utf8(std::string_view text) {
   std::optional<std::string> copy;
   const char* const begin = text.data();
   const char* const end = begin + text.size();
   for (const char* p = begin; p < end;) {
     const CodePoint c = decode_utf8(p, end);
-    const bool invalid = c.value == kInvalidByte;
-    if (invalid || (table.mask(c.value) & kNeedsStandIn) != 0) {
+    if (c.value == kInvalidByte) {
       if (!copy) copy = std::string(text);
-      std::string replacement;
-      append_utf8(replacement, invalid ? U'\x01' : table.stand_in(c.value));
-      copy->replace(static_cast<std::size_t>(p - begin), c.size, replacement);
+      (*copy)[static_cast<std::size_t>(p - begin)] = '\x01';
     }
     p += c.size;
   }
@@ -161,7 +157,7 @@ class Search {
 }  // namespace
 
 void Regex::find_all(std::string_view text, std::vector<TextRange>& matches) const {
-  const std::optional<std::string> copy = with_stand_ins(text);
+  const std::optional<std::string> copy = as_utf8(text);
   Search search(code_->code.get(), copy ? std::string_view(*copy) : text, pattern_);
   std::size_t from = 0;
   std::optional<std::size_t> last_end;

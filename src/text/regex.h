@@ -12,9 +12,8 @@ namespace sampan {
 // A pre-tokenizer pattern run by PCRE2, for published patterns that have no scanner of their own
 // (scanners.h). Read-only after construction, thread-safe.
 //
-// Agrees with Oniguruma as tokenizers builds it: characters newer than PCRE2's Unicode data, and
-// bytes that are no UTF-8 (control characters to the pattern), are matched through stand-ins of the
-// same category and length.
+// Agrees with Oniguruma as tokenizers builds it, also on characters newer than PCRE2's Unicode data
+// (pattern_syntax.h). Bytes that are no UTF-8 are control characters to the pattern.
 class Regex {
  public:
   // Throws Error kUnsupported for constructs of Oniguruma that are not translated

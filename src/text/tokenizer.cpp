@@ -120,7 +120,9 @@ void Tokenizer::State::add_tokens() {
   for (const AddedToken& token : tokens) {
     SAMPAN_CHECK(token.id >= 0 && static_cast<std::size_t>(token.id) < special.size());
     special[static_cast<std::size_t>(token.id)] = token.special;
-    parts.vocabulary->set(token.id, token.content, false);
+    // An added token that is in the vocabulary keeps its bytes there ("é" stands for one byte in
+    // the byte alphabet).
+    if (!parts.vocabulary->has(token.id)) parts.vocabulary->set(token.id, token.content, false);
     added_ids[token.content] = token.id;
     if (token.normalized) {
       normalized_tokens.push_back(token);

@@ -15,8 +15,8 @@ enum : std::uint8_t {
   kNumeric = 4,           // Rust's char::is_numeric
   kPunctuation = 8,       // what tokenizers' Punctuation pre-tokenizer isolates
   kQuickCheckFails = 16,  // NFC may change it or compose it with what precedes
-  kStandIn = 32,  // PCRE2 10.42 may classify it differently (newer than Unicode 14, or changed)
-  kForeignToNfc = 64,  // tokenizers' NFC leaves it alone although newer Unicode data would not
+  kNewer = 32,            // newer than Unicode 14, or of another category since
+  kForeignToNfc = 64,     // tokenizers' NFC leaves it alone although newer Unicode data would not
 };
 
 struct Record {
@@ -25,20 +25,11 @@ struct Record {
   std::uint8_t flags;
 };
 
-struct StandIn {  // a code point that every Unicode version from 14 on puts into this category
-  std::uint8_t category;
-  std::uint8_t han;
-  std::uint8_t utf8_bytes;
-  std::uint32_t code_point;
-};
-
 extern const Record kRecords[];
 extern const std::size_t kRecordCount;
 // Each is length << 8 | record: `length` code points share a record. They cover U+0000..U+10FFFF in
 // order.
 extern const std::uint32_t kRuns[];
 extern const std::size_t kRunCount;
-extern const StandIn kStandIns[];
-extern const std::size_t kStandInCount;
 
 }  // namespace sampan::unicode_data

@@ -14,12 +14,6 @@ constexpr std::string_view kCategories[] = {
     "Lu", "Ll", "Lt", "Lm", "Lo", "Mn", "Mc", "Me", "Nd", "Nl", "No", "Pc", "Pd", "Ps", "Pe",
     "Pi", "Pf", "Po", "Sm", "Sc", "Sk", "So", "Zs", "Zl", "Zp", "Cc", "Cf", "Cs", "Co", "Cn"};
 
-int category_of(std::uint64_t mask) { return __builtin_ctzll(mask); }
-
-std::uint32_t utf8_bytes(char32_t value) {
-  return value < 0x80 ? 1 : value < 0x800 ? 2 : value < 0x10000 ? 3 : 4;
-}
-
 std::uint64_t record_mask(const data::Record& record) {
   std::uint64_t mask = 1ull << record.category;
   if (mask & kSeparator) mask |= kSpace;
@@ -31,7 +25,7 @@ std::uint64_t record_mask(const data::Record& record) {
   add(data::kNumeric, kRustNumeric);
   add(data::kPunctuation, kRustPunctuation);
   add(data::kQuickCheckFails, kNfcCheck);
-  add(data::kStandIn, kNeedsStandIn);
+  add(data::kNewer, kNewer);
   add(data::kForeignToNfc, kNfcForeign);
   return mask;
 }
@@ -61,19 +55,6 @@ UnicodeTable::UnicodeTable() : records_(kInvalidByte + 1) {
 const UnicodeTable& UnicodeTable::get() {
   static const UnicodeTable table;
   return table;
-}
-
-char32_t UnicodeTable::stand_in(char32_t code_point) const {
-  const std::uint64_t properties = mask(code_point);
-  for (std::size_t i = 0; i < data::kStandInCount; ++i) {
-    const data::StandIn& entry = data::kStandIns[i];
-    if (entry.category == category_of(properties) &&
-        (entry.han != 0) == ((properties & kHanScript) != 0) &&
-        entry.utf8_bytes == utf8_bytes(code_point)) {
-      return entry.code_point;
-    }
-  }
-  return code_point;
 }
 
 std::optional<std::uint64_t> property_mask(std::string_view name) {

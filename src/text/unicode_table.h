@@ -31,7 +31,7 @@ enum CharMask : std::uint64_t {
   kRustNumeric = 1ull << 36,                  // the Digits pre-tokenizer's digits
   kRustPunctuation = 1ull << 37,              // the Punctuation pre-tokenizer's marks
   kNfcCheck = 1ull << 38,                     // NFC quick check No or Maybe
-  kNeedsStandIn = 1ull << 39,                 // see UnicodeTable::stand_in
+  kNewer = 1ull << 39,                        // not in Unicode 14, or of another category there
   kNfcForeign = 1ull << 40,                   // see unicode_data.h
   kUpperish = kLu | kLt | kLm | kLo | kMark,  // o200k's first letter class
   kLowerish = kLl | kLm | kLo | kMark,        // o200k's second letter class
@@ -44,10 +44,6 @@ class UnicodeTable {
   // Takes 0..0x10FFFF and kInvalidByte.
   std::uint64_t mask(char32_t code_point) const { return masks_[records_[code_point]]; }
   std::uint8_t combining_class(char32_t code_point) const { return classes_[records_[code_point]]; }
-  // For a code point with kNeedsStandIn: another one of the same category, script Han or not, and
-  // UTF-8 length, whose properties no Unicode version from 14 on disputes. Itself where there is
-  // none.
-  char32_t stand_in(char32_t code_point) const;
 
   static const UnicodeTable& get();
 

@@ -204,11 +204,12 @@ class Terminal:
             os.environ.update(TERM="xterm", XDG_STATE_HOME=str(folder))
             os.execv(SAMPAN, [SAMPAN, *map(str, arguments)])
         self.output = ""
+        self.seen = 0  # where the next text is looked for
 
     def wait_for(self, text, seconds=60):
+        """Reads until `text` has come after what was waited for before."""
         end = time.monotonic() + seconds
-        start = len(self.output)
-        while text not in self.output[start:]:
+        while text not in self.output[self.seen :]:
             if time.monotonic() > end:
                 raise AssertionError(f"{text!r} did not come; got {self.output!r}")
             if select.select([self.fd], [], [], 0.1)[0]:
@@ -216,7 +217,7 @@ class Terminal:
                     self.output += os.read(self.fd, 65536).decode(errors="replace")
                 except OSError:  # the program ended
                     break
-        return self.output[start:]
+        self.seen = self.output.index(text, self.seen) + len(text)
 
     def type(self, text):
         os.write(self.fd, text.encode())
@@ -237,7 +238,8 @@ class Conversation(CliTest):
         terminal.type("/help\n")
         terminal.wait_for("/save FILE")
         terminal.type("Where is my order 48213?\n")
-        terminal.wait_for("48213")
+        terminal.wait_for("48213?")  # the echo
+        terminal.wait_for("48213")  # the answer
         terminal.wait_for(">>> ")
         terminal.type("/set temperature 0.5\n")
         terminal.wait_for(">>> ")

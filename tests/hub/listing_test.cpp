@@ -168,16 +168,16 @@ TEST(Manifest, RefusesWhatIsNone) {
       R"({"format":"sampan-manifest/1","source":"hf","repository":"a/b","commit":")" + kOid +
       R"(","files":[]})";
   EXPECT_NO_THROW(manifest_from_json(good, "test"));
-  for (const auto& [from, to] :
-       std::vector<std::pair<std::string, std::string>>{{"sampan-manifest/1", "other"},
-                                                        {"a/b", "../b"},
-                                                        {kOid, "../x"},
-                                                        {"[]", "3"},
+  for (const auto& [from, to] : std::vector<std::pair<std::string, std::string>>{
+           {"sampan-manifest/1", "other"},
+           {"a/b", "../b"},
+           {kOid, "../x"},
+           {"[]", "3"},
            {"[]", R"([{"path":"a","size":1},{"path":"a","size":2}])"},
            {"\"files\"", R"("revision":"../x","files")"},
-                                                        {"[]", R"([{"path":"../a"}])"},
-                                                        {"\"files\"", "\"fils\""},
-                                                        {R"("source":"hf")", R"("source":5)"}}) {
+           {"[]", R"([{"path":"../a"}])"},
+           {"\"files\"", "\"fils\""},
+           {R"("source":"hf")", R"("source":5)"}}) {
     std::string bad = good;
     bad.replace(bad.find(from), from.size(), to);
     EXPECT_THROW(manifest_from_json(bad, "test"), Error) << bad;

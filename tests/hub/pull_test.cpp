@@ -407,6 +407,30 @@ TEST_F(PullTest, IncludeAddsToWhatIsThere) {
   EXPECT_EQ(pull(name, options()).manifest.files.size(), 4u);
 }
 
+TEST_F(PullTest, EqualFilesComeOnce) {
+  for (const char* path : {"a.safetensors", "b/a.safetensors", "c.safetensors"}) {
+    hub.repos["org/model"].files[path] = {noise(2 * kMiB, 14), true};
+  }
+  hub.repos["org/model"].files["copy.json"] = hub.repos["org/model"].files["config.json"];
+  expect_same_files(hub.repos["org/model"], pull(name, options()));
+  EXPECT_EQ(hub.storage.body_bytes_sent(), 5 * kMiB + 12345);
+}
+
+TEST(RetryDelay, GrowsAndHonoursTheServer) {
+  using std::chrono::milliseconds;
+  NetworkTuning tuning;
+  tuning.first_delay = milliseconds(100);
+  tuning.max_delay = milliseconds(1000);
+  const TransientError plain("x");
+  EXPECT_EQ(retry_delay(tuning, 1, plain, 0.5), milliseconds(100));
+  EXPECT_EQ(retry_delay(tuning, 3, plain, 0.5), milliseconds(400));
+  EXPECT_EQ(retry_delay(tuning, 100, plain, 0.5), milliseconds(1000));
+  EXPECT_EQ(retry_delay(tuning, 1, plain, 0), milliseconds(75));
+  EXPECT_EQ(retry_delay(tuning, 1, TransientError("x", milliseconds(7000)), 0), milliseconds(7000));
+  EXPECT_THROW(retry_delay(tuning, 1, TransientError("x", std::chrono::hours(1)), 0),
+               TransientError);
+}
+
 TEST_F(PullTest, StopsWhenTold) {
   hub.change("model.safetensors", 1000, [](const ServerRequest&, ServerReply& reply) {
     reply.trickle_bytes = 4096;

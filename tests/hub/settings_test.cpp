@@ -6,6 +6,7 @@
 
 #include "base/error.h"
 #include "hub/fake_hub.h"
+#include "hub/hub_client.h"
 
 namespace sampan {
 namespace {
@@ -68,9 +69,11 @@ TEST(Settings, ReadTokenFiles) {
             "");
 }
 
-TEST(Settings, RefuseTokensThatWouldForgeHeaders) {
-  EXPECT_THROW(settings({{"HOME", "/h"}, {"HF_TOKEN", "a\r\nX-Evil: 1"}}), Error);
-  EXPECT_THROW(settings({{"HOME", "/h"}, {"MODELSCOPE_API_TOKEN", "a b"}}), Error);
+TEST(Settings, TokensThatWouldForgeHeadersAreRefusedWhenUsed) {
+  const HubSettings bad =
+      settings({{"HOME", "/h"}, {"HF_TOKEN", "a\r\nX-Evil: 1"}, {"MODELSCOPE_API_TOKEN", "a b"}});
+  EXPECT_THROW(make_hub_client(parse_model_name("a/b"), bad), Error);
+  EXPECT_THROW(make_hub_client(parse_model_name("ms:a/b"), bad), Error);
 }
 
 }  // namespace

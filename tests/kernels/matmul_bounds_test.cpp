@@ -5,6 +5,7 @@
 
 #include <cstring>
 
+#include "kernels/matmul.h"
 #include "kernels/matmul_table.h"
 #include "kernels/matmul_test_data.h"
 #include "kernels/quantized_activations.h"

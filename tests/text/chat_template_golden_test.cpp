@@ -1,7 +1,10 @@
-// The goldens of tests/data/chat_templates: what transformers and Jinja render (tools/make_template_goldens.py).
+// The goldens of tests/data/chat_templates: what transformers and Jinja render
+// (tools/make_template_goldens.py).
 #include <fmt/format.h>
 #include <gtest/gtest.h>
 
+#include <algorithm>
+#include <cctype>
 #include <filesystem>
 #include <map>
 
@@ -24,7 +27,9 @@ std::chrono::system_clock::time_point fixed_clock() {
   return std::chrono::system_clock::time_point(std::chrono::seconds(1721998805));
 }
 
-Value read(const char* name) { return jinja::parse_json(nullptr, read_file(kData / name), false, name); }
+Value read(const char* name) {
+  return jinja::parse_json(nullptr, read_file(kData / name), false, name);
+}
 
 std::string text_of(const Value& object, std::string_view key) {
   return std::string(object.as_dict().find(key)->as_string().view());
@@ -72,7 +77,9 @@ TEST_P(ChatTemplateGolden, RendersAsTransformers) {
     }
     EXPECT_EQ(hash, row.as_dict().find(key)->as_string().view()) << key << "\n" << text;
     const Value* full = texts == nullptr ? nullptr : texts->as_dict().find(key);
-    if (full != nullptr) EXPECT_EQ(text, full->as_string().view()) << key;
+    if (full != nullptr) {
+      EXPECT_EQ(text, full->as_string().view()) << key;
+    }
   }
   EXPECT_GT(rendered, 5u);
 }
@@ -92,7 +99,8 @@ std::string test_name(const testing::TestParamInfo<std::string>& info) {
   return name;
 }
 
-INSTANTIATE_TEST_SUITE_P(Published, ChatTemplateGolden, testing::ValuesIn(template_names()), test_name);
+INSTANTIATE_TEST_SUITE_P(Published, ChatTemplateGolden, testing::ValuesIn(template_names()),
+                         test_name);
 
 TEST(JinjaGolden, RandomTemplatesRenderAsJinja) {
   setenv("TZ", "UTC", 1);

@@ -74,7 +74,7 @@ std::string random_letters(RandomText& random, std::size_t most) {
 }
 
 TEST(TokenizerBpe, MergesAreThoseOfTheDefinition) {
-  for (std::uint32_t seed = 0; seed < 40; ++seed) {
+  for (std::uint32_t seed = 0; seed < 20; ++seed) {
     const RandomModel model(seed);
     const Bpe bpe(model.vocabulary, model.merges, {});
     std::map<std::pair<std::int32_t, std::int32_t>, std::pair<std::size_t, std::int32_t>> ranks;
@@ -88,7 +88,7 @@ TEST(TokenizerBpe, MergesAreThoseOfTheDefinition) {
     };
     BpeScratch scratch;
     RandomText random(seed + 1000);
-    for (int i = 0; i < 300; ++i) {
+    for (int i = 0; i < 120; ++i) {
       const std::string text = random_letters(random, i % 3 == 0 ? 200 : 24);
       Ids ids;
       bpe.encode(text, scratch, ids);
@@ -98,7 +98,7 @@ TEST(TokenizerBpe, MergesAreThoseOfTheDefinition) {
 }
 
 TEST(TokenizerBpe, RanksAreThoseOfTheDefinition) {
-  for (std::uint32_t seed = 0; seed < 40; ++seed) {
+  for (std::uint32_t seed = 0; seed < 20; ++seed) {
     const RandomModel model(seed);
     const Bpe bpe(model.vocabulary);
     const auto rank = [&](std::int32_t left, std::int32_t right) {
@@ -109,7 +109,7 @@ TEST(TokenizerBpe, RanksAreThoseOfTheDefinition) {
     };
     BpeScratch scratch;
     RandomText random(seed + 2000);
-    for (int i = 0; i < 300; ++i) {
+    for (int i = 0; i < 120; ++i) {
       const std::string text = random_letters(random, i % 3 == 0 ? 200 : 24);
       Ids ids;
       bpe.encode(text, scratch, ids);

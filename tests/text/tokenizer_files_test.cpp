@@ -72,7 +72,7 @@ TEST(TokenizerJson, RefusesBrokenFiles) {
     expect_error(invalid, "tokenizer.json", [&] { load_tokenizer_json(text); });
   }
   const auto broken = [](auto change) {
-    json file = byte_model({added_token("<s>", 300)});
+    json file = byte_model(json::array({added_token("<s>", 300)}));
     change(file);
     return file;
   };
@@ -107,7 +107,7 @@ TEST(TokenizerJson, RefusesBrokenFiles) {
 }
 
 TEST(TokenizerJson, PostProcessorTellsWhatWouldBeAdded) {
-  json file = byte_model({added_token("<s>", 300), added_token("</s>", 301)});
+  json file = byte_model(json::array({added_token("<s>", 300), added_token("</s>", 301)}));
   const json special = {{"<s>", {{"id", "<s>"}, {"ids", {300}}, {"tokens", {"<s>"}}}},
                         {"</s>", {{"id", "</s>"}, {"ids", {301}}, {"tokens", {"</s>"}}}}};
   const json begin = {{"SpecialToken", {{"id", "<s>"}, {"type_id", 0}}}};
@@ -133,7 +133,8 @@ TEST(TokenizerJson, PostProcessorTellsWhatWouldBeAdded) {
 }
 
 TEST(TokenizerJson, ConfigBesideItCounts) {
-  const json file = byte_model({added_token("<s>", 300, false), added_token("<x>", 301, false)});
+  const json file =
+      byte_model(json::array({added_token("<s>", 300, false), added_token("<x>", 301, false)}));
   const json config = {{"bos_token", {{"content", "<s>"}, {"__type", "AddedToken"}}},
                        {"eos_token", "<e>"},
                        {"pad_token", nullptr},
@@ -159,7 +160,7 @@ TEST(TokenizerJson, ConfigBesideItCounts) {
 }
 
 TEST(TokenizerJson, AnAddedTokenOfTheVocabularyHasItsId) {
-  json file = byte_model({added_token("ab", 999), added_token("<｜x｜>", 998)});
+  json file = byte_model(json::array({added_token("ab", 999), added_token("<｜x｜>", 998)}));
   file["model"]["vocab"]["<｜x｜>"] = 259;
   const auto tokenizer = load(file);
   EXPECT_EQ(tokenizer->encode("xab<｜x｜>"), (Ids{'x', 256, 259}));
@@ -222,12 +223,14 @@ TEST(TokenizerFiles, TiktokenModel) {
     SCOPED_TRACE(text);
     expect_error(ErrorCode::kInvalidData, part, [&, t = text] { load_tiktoken(t, {}); });
   }
+  config.added_tokens[0].id = 7000;
   expect_error(ErrorCode::kInvalidData, "[BOS]", [&] { load_tiktoken("YQ== 0", config); });
 }
 
 TEST(TokenizerFiles, GgufMetadata) {
   std::vector<std::string> tokens;
-  for (const auto& [token, id] : byte_model()["model"]["vocab"].items()) {
+  const json model = byte_model();
+  for (const auto& [token, id] : model["model"]["vocab"].items()) {
     tokens.resize(std::max(tokens.size(), id.get<std::size_t>() + 1));
     tokens[id.get<std::size_t>()] = token;
   }

@@ -51,15 +51,22 @@ std::string around(char32_t code_point) {
          " ";
 }
 
-void expect_equal_everywhere(const PieceSplitter& scanner, const PieceSplitter& regex,
-                             std::uint32_t seed) {
+void expect_equal_on_random_text(const PieceSplitter& scanner, const PieceSplitter& regex,
+                                 std::uint32_t seed) {
   RandomText random(seed);
-  for (int i = 0; i < 4000 && !testing::Test::HasFailure(); ++i)
+  for (int i = 0; i < 1500 && !testing::Test::HasFailure(); ++i) {
     expect_same_split(scanner, regex, random(14));
-  // Every code point of the planes that have any, in texts of 64.
+  }
+}
+
+// On every code point of the planes that have any, in texts of 64.
+void expect_equal_on_all_code_points(const PieceSplitter& scanner, const PieceSplitter& regex) {
   std::string text;
   for (char32_t c = 0; c < 0x110000 && !testing::Test::HasFailure(); ++c) {
     if (c >= 0xD800 && c <= 0xDFFF) continue;
+    if (c >= 0x4E00 && c < 0x9F00) continue;  // alike, as are the syllables
+    if (c >= 0xAC00 && c < 0xD700) continue;
+    if (c >= 0x20000 && c < 0x2A000) continue;
     if (c >= 0x33480 && c < 0xE0000) continue;
     if (c >= 0xE0200 && c < 0x10FFF0) continue;
     text += around(c);
@@ -76,7 +83,11 @@ TEST(TokenizerScanner, KnownPatternsEqualPcre2) {
     SCOPED_TRACE(known.name);
     const auto regex =
         make_regex_split(without_intersections(known.pattern), SplitBehavior::kIsolated, false);
-    expect_equal_everywhere(*known.make(), *regex, seed++);
+    expect_equal_on_random_text(*known.make(), *regex, seed++);
+    // These ask for all the properties that patterns ask for.
+    if (known.name == "qwen35" || known.name == "kimi-k2" || known.name == "deepseek-v3") {
+      expect_equal_on_all_code_points(*known.make(), *regex);
+    }
   }
 }
 
@@ -92,8 +103,8 @@ TEST(TokenizerScanner, ClassRunsEqualPcre2) {
       EXPECT_STREQ(pattern, "[a\\t \\u3000-]+");
       continue;
     }
-    expect_equal_everywhere(*runs, *make_regex_split(pattern, SplitBehavior::kIsolated, false),
-                            seed++);
+    expect_equal_on_random_text(*runs, *make_regex_split(pattern, SplitBehavior::kIsolated, false),
+                                seed++);
   }
 }
 
@@ -144,15 +155,43 @@ TEST(TokenizerRegex, EmptyMatchesAreFoundOncePerPosition) {
 }
 
 TEST(TokenizerRegex, RefusesWhatOnigurumaReadsDifferently) {
-  for (const char* pattern :
-       {"[\\p{L}&&[^a]]", "[a[b]]", "\\w+", "\\bx",    "(?m).", "(*UTF)",      "a{,3}",   "a{1,2}+",
-        "a{2}?",          "\\h",    "\\R",  "\\X",     "\\K",   "\\1",         "(?<n>a)", "\\xE9",
-        "[]a]",           "\\p{Ll", "{",    "\\Qa\\E", "\\C",   "[[:alpha:]]", "\\pL",    "a\\",
-        "(?#c)",          "(?R)",   "\\G",  "\\A",     "\\z",   "(?i)a"}) {
+  for (const char* pattern : {"[\\p{L}&&[^a]]",
+                              "[a[b]]",
+                              "\\w+",
+                              "\\bx",
+                              "(?m).",
+                              "(*UTF)",
+                              "a{,3}",
+                              "a{1,2}+",
+                              "a{2}?",
+                              "\\h",
+                              "\\R",
+                              "\\X",
+                              "\\K",
+                              "\\1",
+                              "(?<n>a)",
+                              "\\xE9",
+                              "[]a]",
+                              "\\p{Ll",
+                              "{",
+                              "\\Qa\\E",
+                              "\\C",
+                              "[[:alpha:]]",
+                              "\\pL",
+                              "a\\",
+                              "(?#c)",
+                              "(?R)",
+                              "\\G",
+                              "\\A",
+                              "\\z",
+                              "(?i)a",
+                              "\\p{Nonsense}",
+                              "\\p{Greek}",
+                              "[\\S]"}) {
     SCOPED_TRACE(pattern);
     expect_error(ErrorCode::kUnsupported, "not supported", [&] { const Regex regex(pattern); });
   }
-  for (const char* pattern : {"(", "a)", "[b-a]", "\\p{Nonsense}", "a**b(", "(?<=a+)b", "+"}) {
+  for (const char* pattern : {"(", "a)", "[b-a]", "a**b(", "(?<=a+)b", "+"}) {
     SCOPED_TRACE(pattern);
     expect_error(ErrorCode::kInvalidData, "pre-tokenizer pattern",
                  [&] { const Regex regex(pattern); });
@@ -163,7 +202,7 @@ TEST(TokenizerRegex, HostilePatternsEndInAnError) {
   const std::string text = std::string(40, 'a') + "!";
   expect_error(ErrorCode::kLimit, "pre-tokenizer pattern", [&] {
     std::vector<TextRange> matches;
-    Regex("(?:(?:a+)+)+b").find_all(text, matches);
+    Regex("(?:(?:a+)+)+[bc]").find_all(text, matches);
   });
   // Deep recursion beyond the JIT's stack still gives the match.
   std::vector<TextRange> matches;

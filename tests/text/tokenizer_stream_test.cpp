@@ -88,8 +88,8 @@ TEST(TokenizerStream, AnyCutsGiveTheTextOfTheWhole) {
 }
 
 TEST(TokenizerStream, DecodesIdsOneByOne) {
-  const auto tokenizer = tokenizer_test::load(
-      byte_model({added_token("<s>", 300), added_token("<think>", 301, false)}));
+  const auto tokenizer = tokenizer_test::load(byte_model(
+      nlohmann::json::array({added_token("<s>", 300), added_token("<think>", 301, false)})));
   StreamDecoder decoder(tokenizer);
   EXPECT_EQ(decoder.append(300), "");
   EXPECT_EQ(decoder.append(301), "<think>");

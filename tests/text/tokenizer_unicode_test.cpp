@@ -48,27 +48,6 @@ TEST(TokenizerUnicode, EveryCodePointHasOneCategoryAndTheSpacesAreWhiteSpace) {
   EXPECT_EQ(table.mask(kInvalidByte), table.mask(1));
 }
 
-TEST(TokenizerUnicode, StandInsKeepCategoryAndLength) {
-  const UnicodeTable& table = UnicodeTable::get();
-  int same = 0;
-  for (char32_t c = 0x80; c < 0x110000; ++c) {
-    if ((table.mask(c) & kNeedsStandIn) == 0) continue;
-    const char32_t other = table.stand_in(c);
-    if (other == c) {
-      ++same;
-      continue;
-    }
-    std::string a, b;
-    append_utf8(a, c);
-    append_utf8(b, other);
-    constexpr std::uint64_t kKept = ((1ull << 30) - 1) | kHanScript | kSpace;
-    ASSERT_EQ(table.mask(c) & kKept, table.mask(other) & kKept) << static_cast<unsigned>(c);
-    ASSERT_EQ(a.size(), b.size());
-  }
-  // Unassigned code points of two bytes, for which Unicode reserves none for ever.
-  EXPECT_LE(same, 80);
-}
-
 TEST(TokenizerUnicode, Utf8DecodesOnlyWellFormedSequences) {
   const auto decode = [](std::string_view text) {
     const CodePoint c = decode_utf8(text.data(), text.data() + text.size());

@@ -88,12 +88,12 @@ def greedy_recomputed(model, ids, count=GREEDY_TOKENS):
     return new_ids, gap
 
 
-def answer(model, ids, with_greedy=True):
+def answer(model, ids, with_greedy=True, with_recomputed=True):
     """Asks the oracle about one prompt."""
     result = Answer(ids=list(ids), logits=logits(model, ids))
     if with_greedy:
         result.greedy, result.min_gap = greedy(model, ids)
-        if _is_dynamic(model):
+        if with_recomputed and _is_dynamic(model):
             result.greedy_recomputed, gap = greedy_recomputed(model, ids)
             result.min_gap = min(result.min_gap, gap)
     return result

@@ -13,7 +13,7 @@ namespace {
 // Rows and tokens that share loads; each of their outputs has its 16 lanes in two registers.
 constexpr int kTileRows = 2;
 constexpr int kTileTokens = 3;
-static_assert(kTileTokens <= kFloatLaneTokens);
+static_assert(kTileTokens <= kMaxFloatTileTokens);
 // A single token: rows at a time, so that their sums do not wait for each other.
 constexpr int kSingleRows = 4;
 // Activations of a tile that stay in the first-level cache while the strip's rows pass by.
@@ -83,7 +83,9 @@ template <typename W, int kRows, int kTokens>
   __m256 lanes[kRows][kTokens][2];
   const std::byte* w[kRows];
   const float* x[kTokens];
-  unroll<kTokens>([&](auto t) SAMPAN_INLINE { x[decltype(t)::value] = tile.x + decltype(t)::value * tile.x_stride; });
+  unroll<kTokens>([&](auto t) SAMPAN_INLINE {
+    x[decltype(t)::value] = tile.x + decltype(t)::value * tile.x_stride;
+  });
   unroll<kRows>([&](auto r) SAMPAN_INLINE {
     constexpr int kR = decltype(r)::value;
     w[kR] = tile.w + kR * tile.w_stride;
@@ -131,7 +133,8 @@ template <typename W, int kRows, int kTokens>
   });
 }
 
-// Rows in groups of kRows with kTokens tokens, along one stretch. Moves the tile on; returns the rows that are left.
+// Rows in groups of kRows with kTokens tokens, along one stretch. Moves the tile on; returns the
+// rows that are left.
 template <typename W, int kRows, int kTokens>
 std::int64_t multiply_groups(Tile& tile, std::int64_t rows) {
   for (; rows >= kRows; rows -= kRows) {

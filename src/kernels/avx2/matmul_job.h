@@ -6,30 +6,28 @@
 namespace sampan {
 namespace {
 
-#ifndef MAXT
-#define MAXT 4
-#endif
-constexpr int kMaxTokens = MAXT;
+constexpr int kMaxTokens = 4;
 // From so many tokens on it pays to unpack codes to bytes once for all of them.
 constexpr std::int64_t kUnpackTokens = 16;
+static_assert(kUnpackTokens > kMaxTokens * (kMaxTokens - 2), "tiles of equal size may be smaller");
 // Columns unpacked at a time: with 16 rows they stay in the first-level cache.
 constexpr std::int64_t kUnpackColumns = 1024;
 
-template <typename F, typename Codes, int kTokens>
-void run_up_to(const PanelRun& run, std::int64_t tokens) {
-  if (tokens == kTokens) {
-    run_tokens<F, Codes, kTokens>(run);
-  } else if constexpr (kTokens > 1) {
-    run_up_to<F, Codes, kTokens - 1>(run, tokens);
+// tokens is in [kSmallest, kLargest].
+template <typename F, typename Codes, int kSmallest, int kLargest>
+void run_some_tokens(const PanelRun& run, std::int64_t tokens) {
+  if constexpr (kSmallest < kLargest) {
+    if (tokens < kLargest) return run_some_tokens<F, Codes, kSmallest, kLargest - 1>(run, tokens);
   }
+  run_tokens<F, Codes, kLargest>(run);
 }
 
-// Tiles of nearly equal size.
-template <typename F, typename Codes>
+// Tiles of nearly equal size, none smaller than kSmallest.
+template <typename F, typename Codes, int kSmallest>
 void run_all_tokens(PanelRun run, std::int64_t tokens) {
   for (std::int64_t tiles = (tokens + kMaxTokens - 1) / kMaxTokens; tiles > 0; --tiles) {
     const std::int64_t now = (tokens + tiles - 1) / tiles;
-    run_up_to<F, Codes, kMaxTokens>(run, now);
+    run_some_tokens<F, Codes, kSmallest, kMaxTokens>(run, now);
     run.x += now * run.x_stride;
     run.y += now * run.y_stride;
     tokens -= now;
@@ -58,16 +56,16 @@ void run_unpacked(PanelRun run, std::int64_t tokens, std::uint8_t* bytes) {
   constexpr std::int64_t kStretch = kUnpackColumns / kFormat.tile_columns;
   constexpr std::int64_t kBlockBytes =
       kFormat.tile_columns == 32 ? sizeof(ActivationBlock32) : sizeof(ActivationBlock256);
-  const std::uint8_t* codes = run.codes;
-  for (std::int64_t left = run.tiles; left > 0; left -= run.tiles) {
-    run.tiles = left < kStretch ? left : kStretch;
-    unpack_panel<F>(codes, run.tiles * (kFormat.tile_columns / 32), bytes);
-    run.codes = bytes;
-    run_all_tokens<F, ByteCodes>(run, tokens);
-    run.header += run.tiles * kFormat.header_bytes;
-    codes += run.tiles * kFormat.code_bytes;
-    run.x += run.tiles * kBlockBytes;
-    run.resume = true;
+  const PanelRun all = run;
+  run.codes = bytes;
+  for (std::int64_t from = 0; from < all.tiles; from += kStretch) {
+    run.tiles = all.tiles - from < kStretch ? all.tiles - from : kStretch;
+    run.resume = from > 0;
+    run.x = all.x + from * kBlockBytes;
+    run.header = all.header + from * kFormat.header_bytes;
+    unpack_panel<F>(all.codes + from * kFormat.code_bytes, run.tiles * (kFormat.tile_columns / 32),
+                    bytes);
+    run_all_tokens<F, ByteCodes, kMaxTokens - 1>(run, tokens);
   }
 }
 
@@ -91,7 +89,7 @@ void multiply_panels(const PanelJob& job) {
     if (job.tokens >= kUnpackTokens) {
       run_unpacked<F>(run, job.tokens, bytes);
     } else {
-      run_all_tokens<F, typename F::Codes>(run, job.tokens);
+      run_all_tokens<F, typename F::Codes, 1>(run, job.tokens);
     }
     if (whole) continue;
     for (std::int64_t t = 0; t < job.tokens; ++t) {

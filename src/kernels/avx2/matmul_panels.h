@@ -35,7 +35,8 @@ constexpr int column_group(int i) {
   return kSub == 16 ? i : i / 2 + (i % 2) * 4;
 }
 
-// Keeps the compiler from regrouping a chain of integer additions into a tree, whose products would not fit the registers.
+// Keeps the compiler from regrouping a chain of integer additions into a tree, whose products would
+// not fit the registers.
 SAMPAN_INLINE inline void fix_order(__m256i& sum) { asm("" : "+x"(sum)); }
 
 SAMPAN_INLINE inline __m256i broadcast4(const std::byte* p) {

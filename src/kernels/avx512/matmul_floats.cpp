@@ -13,7 +13,7 @@ namespace {
 // Rows and tokens that share loads; a register holds the 16 lanes of one output.
 constexpr int kTileRows = 4;
 constexpr int kTileTokens = 6;
-static_assert(kTileTokens <= kFloatLaneTokens);
+static_assert(kTileTokens <= kMaxFloatTileTokens);
 // Activations of a tile that stay in the first-level cache while the strip's rows pass by.
 constexpr std::int64_t kTileFloats = 6144;
 
@@ -69,7 +69,8 @@ SAMPAN_INLINE inline __m512 fold_halves(__m512 a, __m512 b) {
 SAMPAN_INLINE inline __m128 fold4(__m512 a, __m512 b, __m512 c, __m512 d) {
   const __m512 ab = fold_halves(a, b);
   const __m512 cd = fold_halves(c, d);
-  const __m512 four = _mm512_add_ps(_mm512_shuffle_f32x4(ab, cd, 0x88), _mm512_shuffle_f32x4(ab, cd, 0xDD));
+  const __m512 four =
+      _mm512_add_ps(_mm512_shuffle_f32x4(ab, cd, 0x88), _mm512_shuffle_f32x4(ab, cd, 0xDD));
   const __m512 two = _mm512_add_ps(four, _mm512_permute_ps(four, 0x4E));
   const __m512 one = _mm512_add_ps(two, _mm512_permute_ps(two, 0xB1));
   const __m512i firsts = _mm512_setr_epi32(0, 4, 8, 12, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0);
@@ -123,7 +124,9 @@ template <typename W, int kRows, int kTokens>
     } else if constexpr (kRows == 4) {
       _mm_storeu_ps(y, fold4(lanes[0][kT], lanes[1][kT], lanes[2][kT], lanes[3][kT]));
     } else {
-      unroll<kRows>([&](auto r) SAMPAN_INLINE { y[decltype(r)::value] = fold(lanes[decltype(r)::value][kT]); });
+      unroll<kRows>([&](auto r) SAMPAN_INLINE {
+        y[decltype(r)::value] = fold(lanes[decltype(r)::value][kT]);
+      });
     }
   });
 }

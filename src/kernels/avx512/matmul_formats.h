@@ -8,8 +8,8 @@
 #include "kernels/panels.h"
 #include "tensor/blocks.h"
 
-// Block formats as the AVX-512 kernels of matmul_panels.h see them: a register holds (16 rows, 4 columns) of unsigned codes.
-// Signed codes are raised by 128.
+// Block formats as the AVX-512 kernels of matmul_panels.h see them: a register holds (16 rows, 4
+// columns) of unsigned codes. Signed codes are raised by 128.
 namespace sampan {
 namespace {
 
@@ -103,6 +103,7 @@ struct ThreeBitCodes {
 };
 
 // --- formats. kZeroShift: codes are above their values by 1 << kZeroShift (-1: by nothing).
+// kDearCodes: unpacking them costs more than spare instruction slots (measured on Zen 5).
 
 inline __m512 load_halves(const std::uint8_t* p) {
   return _mm512_cvtph_ps(_mm256_loadu_si256(reinterpret_cast<const __m256i*>(p)));
@@ -114,6 +115,7 @@ struct Format32 {
   static constexpr DType kType = kDType;
   static constexpr int kZeroShift = kZero;
   static constexpr bool kMinimum = kHasMinimum;
+  static constexpr bool kDearCodes = false;
   static __m512 scales(const std::uint8_t* header) { return load_halves(header); }
   static __m512 minima(const std::uint8_t* header) { return load_halves(header + 32); }
 };
@@ -137,13 +139,15 @@ struct Mxfp4 : Format32<DType::kMXFP4, TableCodes<kMXFP4Values, 16>, 4, false> {
   }
 };
 
-// kSubColumns: columns a sub-block. Sub-scales and sub-minima of a pair of sub-blocks come as 16-bit numbers, (row, 2).
+// kSubColumns: columns a sub-block. Sub-scales and sub-minima of a pair of sub-blocks come as
+// 16-bit numbers, (row, 2).
 template <DType kDType, typename Unpack, int kZero, bool kHasMinimum, int kSubColumns>
 struct Format256 {
   using Codes = Unpack;
   static constexpr DType kType = kDType;
   static constexpr int kZeroShift = kZero;
   static constexpr bool kMinimum = kHasMinimum;
+  static constexpr bool kDearCodes = kDType == DType::kQ3_K || kDType == DType::kQ6_K;
   static constexpr int kSub = kSubColumns;
   static constexpr int kScalesOffset = kHasMinimum ? 64 : 32;  // in the header, after d (and dmin)
 

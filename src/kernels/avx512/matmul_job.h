@@ -6,43 +6,36 @@
 namespace sampan {
 namespace {
 
-#ifndef MAXT5
-#define MAXT5 5
-#endif
-constexpr int kMaxTokens = MAXT5;
+constexpr int kMaxTokens = 5;
 // Up to so many tokens one panel at a time: the weights come from memory, in one stream.
-constexpr std::int64_t kSinglePanelTokens = 2;
+constexpr int kSinglePanelTokens = 2;
+static_assert(kMaxTokens <= 2 * (kSinglePanelTokens + 1), "tiles of equal size may be smaller");
+// From so many tokens on it pays to unpack codes to bytes once for all of them, where unpacking is
+// dear (F::kDearCodes).
+constexpr std::int64_t kUnpackTokens = 16;
+static_assert(kUnpackTokens > kMaxTokens * (kMaxTokens - 2), "tiles of equal size may be smaller");
+// Columns unpacked at a time: two panels of them stay in the first-level cache.
+constexpr std::int64_t kUnpackColumns = 512;
 
-// From so many tokens on it pays to unpack codes to bytes once for all of them.
-#ifndef UNP
-#define UNP 16
-#endif
-constexpr std::int64_t kUnpackTokens = UNP;
-// Columns at a time when there are many tokens: two panels of them stay in the first-level cache.
-#ifndef STR
-#define STR 512
-#endif
-constexpr std::int64_t kStretchColumns = STR;
-
-template <typename F, typename Codes, int kTokens, int kPanels>
-void run_up_to(const PanelRun<kPanels>& run, std::int64_t tokens) {
-  if (tokens == kTokens) {
-    if constexpr (kPanelFormats[static_cast<int>(F::kType)].tile_columns == 32) {
-      run_block32<F, Codes, kTokens>(run);
-    } else {
-      run_block256<F, Codes, kTokens>(run);
-    }
-  } else if constexpr (kTokens > 1) {
-    run_up_to<F, Codes, kTokens - 1>(run, tokens);
+// tokens is in [kSmallest, kLargest].
+template <typename F, typename Codes, int kSmallest, int kLargest, int kPanels>
+void run_some_tokens(const PanelRun<kPanels>& run, std::int64_t tokens) {
+  if constexpr (kSmallest < kLargest) {
+    if (tokens < kLargest) return run_some_tokens<F, Codes, kSmallest, kLargest - 1>(run, tokens);
+  }
+  if constexpr (kPanelFormats[static_cast<int>(F::kType)].tile_columns == 32) {
+    run_block32<F, Codes, kLargest>(run);
+  } else {
+    run_block256<F, Codes, kLargest>(run);
   }
 }
 
-// Tiles of nearly equal size.
-template <typename F, typename Codes, int kLargest, int kPanels>
+// Tiles of nearly equal size, none smaller than kSmallest.
+template <typename F, typename Codes, int kSmallest, int kLargest, int kPanels>
 void run_all_tokens(PanelRun<kPanels> run, std::int64_t tokens) {
   for (std::int64_t tiles = (tokens + kLargest - 1) / kLargest; tiles > 0; --tiles) {
     const std::int64_t now = (tokens + tiles - 1) / tiles;
-    run_up_to<F, Codes, kLargest>(run, now);
+    run_some_tokens<F, Codes, kSmallest, kLargest>(run, now);
     run.x += now * run.x_stride;
     for (float*& y : run.y) y += now * run.y_stride;
     tokens -= now;
@@ -61,11 +54,11 @@ void unpack_panel(const std::uint8_t* codes, std::int64_t groups, std::uint8_t* 
   }
 }
 
-// All tokens, a stretch of columns at a time, with codes unpacked to bytes.
-template <typename F, int kLargest, int kPanels>
-void run_stretches(PanelRun<kPanels> run, std::int64_t tokens, std::uint8_t* bytes) {
+// All tokens with codes unpacked to bytes, a stretch of columns at a time.
+template <typename F, int kPanels>
+void run_unpacked(PanelRun<kPanels> run, std::int64_t tokens, std::uint8_t* bytes) {
   constexpr PanelFormat kFormat = kPanelFormats[static_cast<int>(F::kType)];
-  constexpr std::int64_t kStretch = kStretchColumns / kFormat.tile_columns;
+  constexpr std::int64_t kStretch = kUnpackColumns / kFormat.tile_columns;
   constexpr std::int64_t kBlockBytes =
       kFormat.tile_columns == 32 ? sizeof(ActivationBlock32) : sizeof(ActivationBlock256);
   const PanelRun<kPanels> all = run;
@@ -74,25 +67,31 @@ void run_stretches(PanelRun<kPanels> run, std::int64_t tokens, std::uint8_t* byt
     run.resume = from > 0;
     run.x = all.x + from * kBlockBytes;
     for (int p = 0; p < kPanels; ++p) {
+      std::uint8_t* out = bytes + p * kUnpackColumns * kPanelRows;
+      unpack_panel<F>(all.codes[p] + from * kFormat.code_bytes,
+                      run.tiles * (kFormat.tile_columns / 32), out);
       run.header[p] = all.header[p] + from * kFormat.header_bytes;
-#ifdef NOUNP
-      run.codes[p] = all.codes[p] + from * kFormat.code_bytes;
-#else
-      std::uint8_t* out = bytes + p * kStretchColumns * kPanelRows;
-      unpack_panel<F>(all.codes[p] + from * kFormat.code_bytes, run.tiles * (kFormat.tile_columns / 32), out);
       run.codes[p] = out;
-#endif
     }
-#ifdef NOUNP
-    run_all_tokens<F, typename F::Codes, kLargest>(run, tokens);
-#else
-    run_all_tokens<F, ByteCodes, kLargest>(run, tokens);
-#endif
+    run_all_tokens<F, ByteCodes, kMaxTokens - 1, kMaxTokens>(run, tokens);
+  }
+}
+
+template <typename F, int kPanels>
+void run_job_tokens(const PanelRun<kPanels>& run, std::int64_t tokens, std::uint8_t* bytes) {
+  if constexpr (kPanels == 1) {
+    run_all_tokens<F, typename F::Codes, 1, kSinglePanelTokens>(run, tokens);
+  } else {
+    if constexpr (F::kDearCodes) {
+      if (tokens >= kUnpackTokens) return run_unpacked<F>(run, tokens, bytes);
+    }
+    run_all_tokens<F, typename F::Codes, kSinglePanelTokens + 1, kMaxTokens>(run, tokens);
   }
 }
 
 // The rows of a panel that is not full, from (tokens, 16) to y.
-inline void copy_tail(const PanelJob& job, std::int64_t row, const float* tail, std::int64_t stride) {
+inline void copy_tail(const PanelJob& job, std::int64_t row, const float* tail,
+                      std::int64_t stride) {
   for (std::int64_t t = 0; t < job.tokens; ++t) {
     for (std::int64_t r = row; r < job.rows; ++r) {
       job.y[t * job.y_stride + r] = tail[t * stride + r - row];
@@ -101,7 +100,7 @@ inline void copy_tail(const PanelJob& job, std::int64_t row, const float* tail, 
 }
 
 // kPanels panels from `row` on. Where there are fewer, the last is taken again.
-template <typename F, int kLargest, int kPanels>
+template <typename F, int kPanels>
 void multiply_group(const PanelJob& job, std::int64_t row) {
   auto* tail = reinterpret_cast<float*>(job.scratch);
   const std::int64_t left = job.rows - row;
@@ -118,12 +117,8 @@ void multiply_group(const PanelJob& job, std::int64_t row) {
   run.x_stride = job.x_stride;
   run.y_stride = whole ? job.y_stride : kPanels * kPanelRows;
   run.resume = false;
-  if (job.tokens >= kUnpackTokens) {
-    auto* bytes = reinterpret_cast<std::uint8_t*>(job.scratch) + kPanels * kMaxJobTokens * kPanelRows * sizeof(float);
-    run_stretches<F, kLargest>(run, job.tokens, bytes);
-  } else {
-    run_all_tokens<F, typename F::Codes, kLargest>(run, job.tokens);
-  }
+  run_job_tokens<F>(run, job.tokens,
+                    reinterpret_cast<std::uint8_t*>(tail + kPanels * kPanelRows * kMaxJobTokens));
   if (!whole) copy_tail(job, row, tail, kPanels * kPanelRows);
 }
 
@@ -131,11 +126,11 @@ template <typename F>
 void multiply_panels(const PanelJob& job) {
   if (job.tokens <= kSinglePanelTokens) {
     for (std::int64_t row = 0; row < job.rows; row += kPanelRows) {
-      multiply_group<F, kSinglePanelTokens, 1>(job, row);
+      multiply_group<F, 1>(job, row);
     }
   } else {
     for (std::int64_t row = 0; row < job.rows; row += 2 * kPanelRows) {
-      multiply_group<F, kMaxTokens, 2>(job, row);
+      multiply_group<F, 2>(job, row);
     }
   }
 }

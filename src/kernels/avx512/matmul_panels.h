@@ -9,8 +9,9 @@
 #include "kernels/matmul_table.h"
 #include "kernels/unroll.h"
 
-// Products of one or two panels with a few tokens by vpdpbusd: unsigned codes times signed activations into 32-bit sums. Of a
-// format F and of Codes, which are F's own or the bytes that unpack_panel() makes of them.
+// Products of one or two panels with a few tokens by vpdpbusd: unsigned codes times signed
+// activations into 32-bit sums. Of a format F and of Codes, which are F's own or the bytes that
+// unpack_panel() makes of them.
 namespace sampan {
 namespace {
 
@@ -27,7 +28,8 @@ struct PanelRun {
   bool resume;  // goes on from the sums in y
 };
 
-// Column groups in the order in which they are taken: both nibbles of a byte together where their sub-block is the same.
+// Column groups in the order in which they are taken: both nibbles of a byte together where their
+// sub-block is the same.
 template <int kSub>
 constexpr int column_group(int i) {
   return kSub == 16 ? i : i / 2 + (i % 2) * 4;
@@ -48,10 +50,11 @@ struct Sums {
   __m512i at[kTokens][kPanels];
 };
 
-// sums += codes times x over column groups kFirst … kFirst + kCount - 1 (in column_group<kSub> order).
+// sums += codes times x over column groups kFirst … kFirst + kCount - 1 (in column_group<kSub>
+// order).
 template <typename Codes, int kSub, int kFirst, int kCount, int kTokens, int kPanels>
-SAMPAN_INLINE inline void add_products(const std::uint8_t* const (&codes)[kPanels], std::int64_t offset,
-                                       const std::byte* const (&x)[kTokens],
+SAMPAN_INLINE inline void add_products(const std::uint8_t* const (&codes)[kPanels],
+                                       std::int64_t offset, const std::byte* const (&x)[kTokens],
                                        Sums<kTokens, kPanels>& sums) {
   unroll<kCount>([&](auto i) SAMPAN_INLINE {
     constexpr int kG = column_group<kSub>(kFirst + decltype(i)::value);
@@ -73,7 +76,8 @@ SAMPAN_INLINE inline void add_products(const std::uint8_t* const (&codes)[kPanel
 // f(Index<token>, Index<panel>) for all.
 template <int kTokens, int kPanels, typename F>
 SAMPAN_INLINE inline void for_each_sum(F&& f) {
-  unroll<kTokens>([&](auto t) SAMPAN_INLINE { unroll<kPanels>([&](auto p) SAMPAN_INLINE { f(t, p); }); });
+  unroll<kTokens>([&](auto t)
+                      SAMPAN_INLINE { unroll<kPanels>([&](auto p) SAMPAN_INLINE { f(t, p); }); });
 }
 
 template <int kTokens, int kPanels>
@@ -89,7 +93,8 @@ SAMPAN_INLINE inline void start(const PanelRun<kPanels>& run, const std::byte* (
 }
 
 template <int kTokens, int kPanels>
-SAMPAN_INLINE inline void finish(const PanelRun<kPanels>& run, const __m512 (&acc)[kTokens][kPanels]) {
+SAMPAN_INLINE inline void finish(const PanelRun<kPanels>& run,
+                                 const __m512 (&acc)[kTokens][kPanels]) {
   for_each_sum<kTokens, kPanels>([&](auto t, auto p) SAMPAN_INLINE {
     constexpr int kT = decltype(t)::value, kP = decltype(p)::value;
     _mm512_storeu_ps(run.y[kP] + kT * run.y_stride, acc[kT][kP]);
@@ -122,8 +127,8 @@ template <typename F, typename Codes, int kTokens, int kPanels>
       unroll<kTokens>([&](auto t) SAMPAN_INLINE {
         constexpr int kT = decltype(t)::value;
         const __m512 d = broadcast_float(x[kT] + offsetof(ActivationBlock32, d));
-        acc[kT][kP] = _mm512_fmadd_ps(_mm512_mul_ps(scales, d),
-                                      _mm512_cvtepi32_ps(sums.at[kT][kP]), acc[kT][kP]);
+        acc[kT][kP] = _mm512_fmadd_ps(_mm512_mul_ps(scales, d), _mm512_cvtepi32_ps(sums.at[kT][kP]),
+                                      acc[kT][kP]);
         if constexpr (F::kMinimum) {
           const __m512 minima = F::minima(run.header[kP] + header_offset);
           const __m512 sum = broadcast_float(x[kT] + offsetof(ActivationBlock32, sum));
@@ -133,7 +138,8 @@ template <typename F, typename Codes, int kTokens, int kPanels>
     });
     header_offset += kPanelFormats[static_cast<int>(F::kType)].header_bytes;
     codes_offset += Codes::kGroupBytes;
-    unroll<kTokens>([&](auto t) SAMPAN_INLINE { x[decltype(t)::value] += sizeof(ActivationBlock32); });
+    unroll<kTokens>([&](auto t)
+                        SAMPAN_INLINE { x[decltype(t)::value] += sizeof(ActivationBlock32); });
   }
   finish(run, acc);
 }
@@ -142,27 +148,30 @@ template <typename F, typename Codes, int kTokens, int kPanels>
 template <typename F, int kTokens, int kPanels, typename Pairs>
 SAMPAN_INLINE inline void dot_with_sums(Pairs pairs, const std::byte* const (&x)[kTokens],
                                         Sums<kTokens, kPanels>& dots) {
-  constexpr int kOffset = F::kSub == 16 ? offsetof(ActivationBlock256, sums16)
-                                        : offsetof(ActivationBlock256, sums32);
+  constexpr int kOffset =
+      F::kSub == 16 ? offsetof(ActivationBlock256, sums16) : offsetof(ActivationBlock256, sums32);
   for_each_sum<kTokens, kPanels>([&](auto t, auto p) SAMPAN_INLINE {
     dots.at[decltype(t)::value][decltype(p)::value] = _mm512_setzero_si512();
   });
   unroll<128 / F::kSub>([&](auto i) SAMPAN_INLINE {
     constexpr int kI = decltype(i)::value;
     __m512i pair[kPanels];
-    unroll<kPanels>([&](auto p) SAMPAN_INLINE { pair[decltype(p)::value] = pairs(kI, decltype(p)::value); });
+    unroll<kPanels>(
+        [&](auto p) SAMPAN_INLINE { pair[decltype(p)::value] = pairs(kI, decltype(p)::value); });
     for_each_sum<kTokens, kPanels>([&](auto t, auto p) SAMPAN_INLINE {
       constexpr int kT = decltype(t)::value, kP = decltype(p)::value;
-      dots.at[kT][kP] = _mm512_dpwssd_epi32(dots.at[kT][kP], pair[kP], broadcast4(x[kT] + kOffset + 4 * kI));
+      dots.at[kT][kP] =
+          _mm512_dpwssd_epi32(dots.at[kT][kP], pair[kP], broadcast4(x[kT] + kOffset + 4 * kI));
     });
   });
 }
 
 // sums += scales times the products of one sub-block.
 template <typename F, typename Codes, int kFirst, int kCount, int kTokens, int kPanels>
-SAMPAN_INLINE inline void add_sub_block(const std::uint8_t* const (&codes)[kPanels], std::int64_t offset,
-                                        const std::byte* const (&x)[kTokens],
-                                        const __m512i (&scales)[kPanels], Sums<kTokens, kPanels>& sums) {
+SAMPAN_INLINE inline void add_sub_block(const std::uint8_t* const (&codes)[kPanels],
+                                        std::int64_t offset, const std::byte* const (&x)[kTokens],
+                                        const __m512i (&scales)[kPanels],
+                                        Sums<kTokens, kPanels>& sums) {
   Sums<kTokens, kPanels> products;
   for_each_sum<kTokens, kPanels>([&](auto t, auto p) SAMPAN_INLINE {
     products.at[decltype(t)::value][decltype(p)::value] = _mm512_setzero_si512();
@@ -177,8 +186,9 @@ SAMPAN_INLINE inline void add_sub_block(const std::uint8_t* const (&codes)[kPane
 
 // The same of the two sub-blocks of a pair, whose codes start at offset and whose activations at x.
 template <typename F, typename Codes, int kTokens, int kPanels>
-SAMPAN_INLINE inline void add_pair(const PanelRun<kPanels>& run, std::int64_t header_offset, int pair,
-                                   std::int64_t offset, const std::byte* const (&x)[kTokens],
+SAMPAN_INLINE inline void add_pair(const PanelRun<kPanels>& run, std::int64_t header_offset,
+                                   int pair, std::int64_t offset,
+                                   const std::byte* const (&x)[kTokens],
                                    Sums<kTokens, kPanels>& sums) {
   __m512i first[kPanels], second[kPanels];
   unroll<kPanels>([&](auto p) SAMPAN_INLINE {
@@ -192,7 +202,8 @@ SAMPAN_INLINE inline void add_pair(const PanelRun<kPanels>& run, std::int64_t he
     add_sub_block<F, Codes, 4, 4>(run.codes, offset, x, second, sums);
   } else {
     const std::byte* next[kTokens];
-    unroll<kTokens>([&](auto t) SAMPAN_INLINE { next[decltype(t)::value] = x[decltype(t)::value] + 32; });
+    unroll<kTokens>([&](auto t)
+                        SAMPAN_INLINE { next[decltype(t)::value] = x[decltype(t)::value] + 32; });
     add_sub_block<F, Codes, 0, 8>(run.codes, offset, x, first, sums);
     add_sub_block<F, Codes, 0, 8>(run.codes, offset + Codes::kGroupBytes, next, second, sums);
   }
@@ -221,9 +232,8 @@ template <typename F, typename Codes, int kTokens, int kPanels>
     if constexpr (F::kZeroShift >= 0) {
       Sums<kTokens, kPanels> zero;
       dot_with_sums<F>(
-          [&](int pair, int panel) SAMPAN_INLINE {
-            return F::scale_pairs(run.header[panel] + header_offset, pair);
-          },
+          [&](int pair, int panel)
+              SAMPAN_INLINE { return F::scale_pairs(run.header[panel] + header_offset, pair); },
           x, zero);
       for_each_sum<kTokens, kPanels>([&](auto t, auto p) SAMPAN_INLINE {
         __m512i& sum = sums.at[decltype(t)::value][decltype(p)::value];
@@ -240,9 +250,8 @@ template <typename F, typename Codes, int kTokens, int kPanels>
     if constexpr (F::kMinimum) {
       Sums<kTokens, kPanels> minima;
       dot_with_sums<F>(
-          [&](int pair, int panel) SAMPAN_INLINE {
-            return F::minimum_pairs(run.header[panel] + header_offset, pair);
-          },
+          [&](int pair, int panel)
+              SAMPAN_INLINE { return F::minimum_pairs(run.header[panel] + header_offset, pair); },
           x, minima);
       for_each_sum<kTokens, kPanels>([&](auto t, auto p) SAMPAN_INLINE {
         constexpr int kT = decltype(t)::value, kP = decltype(p)::value;
@@ -253,7 +262,8 @@ template <typename F, typename Codes, int kTokens, int kPanels>
       });
     }
     header_offset += kPanelFormats[static_cast<int>(F::kType)].header_bytes;
-    unroll<kTokens>([&](auto t) SAMPAN_INLINE { x[decltype(t)::value] += sizeof(ActivationBlock256); });
+    unroll<kTokens>([&](auto t)
+                        SAMPAN_INLINE { x[decltype(t)::value] += sizeof(ActivationBlock256); });
   }
   finish(run, acc);
 }

@@ -43,9 +43,9 @@ SAMPAN_INLINE inline int quantize16(const float* x, const BlockScale& scale, std
 void quantize32(const float* x, std::int64_t blocks, std::byte* out) {
   auto* block = reinterpret_cast<ActivationBlock32*>(out);
   for (std::int64_t b = 0; b < blocks; ++b, x += 32) {
-    const BlockScale scale = block_scale(_mm512_max_epi32(magnitude_bits(x), magnitude_bits(x + 16)));
-    const int sum =
-        quantize16(x, scale, block[b].q) + quantize16(x + 16, scale, block[b].q + 16);
+    const BlockScale scale =
+        block_scale(_mm512_max_epi32(magnitude_bits(x), magnitude_bits(x + 16)));
+    const int sum = quantize16(x, scale, block[b].q) + quantize16(x + 16, scale, block[b].q + 16);
     block[b].d = scale.d;
     block[b].minus_sum = -sum;
     block[b].sum = static_cast<float>(sum);

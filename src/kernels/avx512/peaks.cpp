@@ -29,7 +29,7 @@ std::int64_t int8_rounds(std::int64_t count) {
     asm volatile("" : "+v"(x));  // keeps the compiler from lifting the products out of the loop
   }
   for (int j = 1; j < kChains; ++j) sums[0] = _mm512_add_epi32(sums[0], sums[j]);
-  return _mm512_reduce_add_epi32(sums[0]);
+  return _mm_cvtsi128_si32(_mm512_castsi512_si128(sums[0]));
 }
 
 float float_rounds(std::int64_t count) {

@@ -18,12 +18,12 @@ std::int64_t sum_bytes(const std::byte* data, std::int64_t bytes) {
 }
 
 std::int64_t int8_rounds(std::int64_t count) {
-  std::int32_t sums[8] = {};
+  std::uint32_t sums[8] = {};  // wraps
   for (std::int64_t i = 0; i < count; ++i) {
-    for (int j = 0; j < 8; ++j) sums[j] += static_cast<std::int32_t>((i + j) & 127) * 3;
+    for (int j = 0; j < 8; ++j) sums[j] += static_cast<std::uint32_t>((i + j) & 127) * 3;
   }
   std::int64_t total = 0;
-  for (const std::int32_t sum : sums) total += sum;
+  for (const std::uint32_t sum : sums) total += sum;
   return total;
 }
 

@@ -8,8 +8,9 @@
 
 #include "text/jinja/value.h"
 
-// The tree of a template. The parser makes it; the scope pass (scope.h) then fills in where each variable lives, which
-// the members marked "scope" hold. Immutable and shared by all renderings from then on.
+// The tree of a template. The parser makes it; the scope pass (scope.h) then fills in where each
+// variable lives, which the members marked "scope" hold. Immutable and shared by all renderings
+// from then on.
 namespace sampan::jinja {
 
 struct FilterInfo;

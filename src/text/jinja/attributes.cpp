@@ -25,11 +25,11 @@ Found hidden() { return {Value::none(), true}; }
 // The attributes of every Python object that a template could name.
 bool is_object_attribute(std::string_view name) {
   static constexpr std::array kNames = std::to_array<std::string_view>(
-      {"__class__",  "__delattr__",       "__dir__",      "__doc__",           "__eq__",
-       "__format__", "__ge__",            "__getattribute__", "__getstate__",  "__gt__",
-       "__hash__",   "__init__",          "__init_subclass__", "__le__",       "__lt__",
-       "__ne__",     "__new__",           "__reduce__",   "__reduce_ex__",     "__repr__",
-       "__setattr__", "__sizeof__",       "__str__",      "__subclasshook__"});
+      {"__class__",   "__delattr__", "__dir__",           "__doc__",         "__eq__",
+       "__format__",  "__ge__",      "__getattribute__",  "__getstate__",    "__gt__",
+       "__hash__",    "__init__",    "__init_subclass__", "__le__",          "__lt__",
+       "__ne__",      "__new__",     "__reduce__",        "__reduce_ex__",   "__repr__",
+       "__setattr__", "__sizeof__",  "__str__",           "__subclasshook__"});
   return std::find(kNames.begin(), kNames.end(), name) != kNames.end();
 }
 
@@ -181,8 +181,8 @@ Value item_at(Interpreter& interpreter, const Value& object, const Value& key) {
   if (object.is_sequence()) return object.as_sequence().items[at];
   if (object.is(Kind::kRange)) return Value::integer(object.as<RangeObject>().at(index));
   const StringObject& string = object.as_string();
-  return interpreter.string(slice_text(string.text(), string.offset_of(at), string.offset_of(at + 1)),
-                            string.markup());
+  return interpreter.string(
+      slice_text(string.text(), string.offset_of(at), string.offset_of(at + 1)), string.markup());
 }
 
 bool hashable(const Value& key) {

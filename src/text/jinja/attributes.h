@@ -9,8 +9,9 @@ namespace sampan::jinja {
 class Interpreter;
 struct CallArgs;
 
-// object.name of a template: the attribute if there is one, else the item; Undefined where there is neither, or where
-// the sandbox refuses the attribute (list.append, x.__class__). Throws for an Undefined object.
+// object.name of a template: the attribute if there is one, else the item; Undefined where there is
+// neither, or where the sandbox refuses the attribute (list.append, x.__class__). Throws for an
+// Undefined object.
 Value get_attribute(Interpreter& interpreter, const Value& object, std::string_view name);
 // object[key] of a template: the item if there is one, else (for strings) the attribute.
 Value get_item(Interpreter& interpreter, const Value& object, const Value& key);

@@ -95,7 +95,8 @@ std::string BigInt::to_string(int base) const {
   for (Limbs rest = limbs_; !rest.empty();) {
     std::uint32_t part = divide_small(rest, block);
     for (int i = 0; i < block_digits && (part != 0 || !rest.empty()); ++i) {
-      reversed.push_back("0123456789abcdefghijklmnopqrstuvwxyz"[part % static_cast<std::uint32_t>(base)]);
+      reversed.push_back(
+          "0123456789abcdefghijklmnopqrstuvwxyz"[part % static_cast<std::uint32_t>(base)]);
       part /= static_cast<std::uint32_t>(base);
     }
   }
@@ -284,7 +285,8 @@ std::optional<double> true_divide(const BigInt& a, const BigInt& b) {
   const bool negative = a.negative() != b.negative();
   BigInt dividend = a.negative() ? -a : a;
   BigInt divisor = b.negative() ? -b : b;
-  // Scale so that the quotient has 65 or 66 bits: more than a double's 53 and one that stands for all below.
+  // Scale so that the quotient has 65 or 66 bits: more than a double's 53 and one that stands for
+  // all below.
   const auto a_bits = static_cast<std::int64_t>(a.bit_length());
   const auto b_bits = static_cast<std::int64_t>(b.bit_length());
   std::int64_t scale = 65 - (a_bits - b_bits);
@@ -303,7 +305,8 @@ std::optional<double> true_divide(const BigInt& a, const BigInt& b) {
   std::uint64_t mantissa = std::stoull(digits, nullptr, 16);
   if (!low.zero() || !remainder.zero()) mantissa |= 1;
   std::int64_t exponent = static_cast<std::int64_t>(extra) - scale;
-  // Subnormal results have fewer bits: drop those first, keeping the sticky one, so that rounding happens once.
+  // Subnormal results have fewer bits: drop those first, keeping the sticky one, so that rounding
+  // happens once.
   if (const std::int64_t below = -1074 - exponent; below > 11) {
     const std::int64_t drop = below - 2;
     if (drop >= 64) return negative ? -0.0 : 0.0;

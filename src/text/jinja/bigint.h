@@ -8,7 +8,8 @@
 
 namespace sampan::jinja {
 
-// An integer of any size up to kMaxBits; operations that would exceed it throw Error kLimit. Immutable.
+// An integer of any size up to kMaxBits; operations that would exceed it throw Error kLimit.
+// Immutable.
 class BigInt {
  public:
   static constexpr std::size_t kMaxBits = 1u << 16;
@@ -33,7 +34,8 @@ class BigInt {
   BigInt operator+(const BigInt& other) const;
   BigInt operator-(const BigInt& other) const { return *this + -other; }
   BigInt operator*(const BigInt& other) const;
-  // Rounding down, the remainder with the divisor's sign, as Python's divmod. The divisor is not zero.
+  // Rounding down, the remainder with the divisor's sign, as Python's divmod. The divisor is not
+  // zero.
   struct Division;
   Division divide(const BigInt& divisor) const;
   BigInt power(std::uint64_t exponent) const;
@@ -60,7 +62,8 @@ struct BigInt::Division {
   BigInt remainder;
 };
 
-// a / b rounded to nearest, ties to even, as Python's int / int; nothing where it overflows. b is not zero.
+// a / b rounded to nearest, ties to even, as Python's int / int; nothing where it overflows. b is
+// not zero.
 std::optional<double> true_divide(const BigInt& a, const BigInt& b);
 
 }  // namespace sampan::jinja

@@ -5,7 +5,8 @@
 
 namespace sampan::jinja {
 
-// Counts how deep evaluation has descended on the machine's stack. Throws Error kLimit beyond max_evaluation_depth.
+// Counts how deep evaluation has descended on the machine's stack. Throws Error kLimit beyond
+// max_evaluation_depth.
 class Interpreter::Descent {
  public:
   explicit Descent(Interpreter& interpreter) : depth_(interpreter.depth_) {

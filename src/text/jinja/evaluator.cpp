@@ -113,7 +113,9 @@ Value Interpreter::eval_getitem(const GetitemExpr& node) {
 }
 
 Value Interpreter::eval_slice(const Value& object, const SliceExpr& node) {
-  const auto bound = [this](const ExprPtr& part) { return part == nullptr ? Value() : eval(*part); };
+  const auto bound = [this](const ExprPtr& part) {
+    return part == nullptr ? Value() : eval(*part);
+  };
   const Value start = bound(node.start);
   const Value stop = bound(node.stop);
   const Value step = bound(node.step);

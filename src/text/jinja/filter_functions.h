@@ -6,7 +6,8 @@
 // The filters, one function each; the table is in filters.cpp.
 namespace sampan::jinja {
 
-#define SAMPAN_FILTER(name) Value name(Interpreter& interpreter, const Value& subject, CallArgs& args)
+#define SAMPAN_FILTER(name) \
+  Value name(Interpreter& interpreter, const Value& subject, CallArgs& args)
 // filters_text.cpp
 SAMPAN_FILTER(filter_capitalize);
 SAMPAN_FILTER(filter_center);
@@ -67,7 +68,8 @@ class AttributePath {
  public:
   // None or kMissing: the item itself.
   AttributePath(Interpreter& interpreter, const Value& attribute);
-  // What the path leads to from `item`; where a step leads to an Undefined, `otherwise` unless that is None or kMissing.
+  // What the path leads to from `item`; where a step leads to an Undefined, `otherwise` unless that
+  // is None or kMissing.
   Value follow(Interpreter& interpreter, Value item, const Value& otherwise = Value()) const;
   const std::vector<Value>& keys() const { return keys_; }
 

@@ -17,8 +17,9 @@ struct FilterInfo {
   FilterFunction function;
 };
 
-// The filter of that name, or null. All filters of Jinja 3.1 exist; those that are random or depend on a text layout
-// library of Python (random, urlize, wordwrap) throw Error kUnsupported when they run.
+// The filter of that name, or null. All filters of Jinja 3.1 exist; those that are random or depend
+// on a text layout library of Python (random, urlize, wordwrap) throw Error kUnsupported when they
+// run.
 const FilterInfo* find_filter(std::string_view name);
 
 }  // namespace sampan::jinja

@@ -8,7 +8,8 @@
 #include "text/jinja/operators.h"
 #include "text/jinja/signature.h"
 
-// Filters that are generators in Jinja: nothing happens before their result is iterated, and then only as far as it is.
+// Filters that are generators in Jinja: nothing happens before their result is iterated, and then
+// only as far as it is.
 namespace sampan::jinja {
 namespace {
 
@@ -123,7 +124,8 @@ class MapIterator final : public LazyIterator {
 // select, reject, selectattr and rejectattr.
 class SelectIterator final : public LazyIterator {
  public:
-  SelectIterator(Budget* budget, const Value& subject, CallArgs args, bool wanted, bool by_attribute)
+  SelectIterator(Budget* budget, const Value& subject, CallArgs args, bool wanted,
+                 bool by_attribute)
       : LazyIterator(budget, sizeof(*this), subject, values_of(args)),
         args_(std::move(args)),
         wanted_(wanted),
@@ -212,8 +214,8 @@ class BatchIterator final : public LazyIterator {
     if (done_) return false;
     Value element;
     while (next_of_source(interpreter, element)) {
-      const bool full = equal(
-          interpreter, Value::integer(static_cast<std::int64_t>(batch_.size())), size_);
+      const bool full =
+          equal(interpreter, Value::integer(static_cast<std::int64_t>(batch_.size())), size_);
       if (full) {
         item = interpreter.list(std::move(batch_));
         batch_.clear();

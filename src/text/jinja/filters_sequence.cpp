@@ -233,7 +233,8 @@ Value filter_sum(Interpreter& interpreter, const Value& subject, CallArgs& args)
   const Parameters given("sum", args, {"attribute", "start"});
   const AttributePath path(interpreter, given[0]);
   Value total = given.has(1) ? given[1] : Value::integer(0, true);
-  if (total.is_string()) fail(ErrorCode::kInvalidArgument, "sum() can't sum strings [use ''.join(seq) instead]");
+  if (total.is_string())
+    fail(ErrorCode::kInvalidArgument, "sum() can't sum strings [use ''.join(seq) instead]");
   for_each(interpreter, subject, [&](const Value& item) {
     total = binary(interpreter, BinaryOp::kAdd, total, path.follow(interpreter, item));
     return true;

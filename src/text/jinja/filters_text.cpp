@@ -66,12 +66,12 @@ Value sort_keys_deeply(Interpreter& interpreter, const Value& value) {
   if (!value.is(Kind::kDict)) return value;
   std::vector<DictObject::Entry> entries;
   for (const auto& [key, entry] : value.as_dict().entries()) {
-    if (!key.is_string()) fail(ErrorCode::kUnsupported, "pprint of a dict with keys other than str");
+    if (!key.is_string())
+      fail(ErrorCode::kUnsupported, "pprint of a dict with keys other than str");
     entries.emplace_back(key, sort_keys_deeply(interpreter, entry));
   }
-  std::sort(entries.begin(), entries.end(), [](const auto& a, const auto& b) {
-    return compare_keys(a.first, b.first) < 0;
-  });
+  std::sort(entries.begin(), entries.end(),
+            [](const auto& a, const auto& b) { return compare_keys(a.first, b.first) < 0; });
   return interpreter.dict(std::move(entries));
 }
 
@@ -194,7 +194,8 @@ Value filter_indent(Interpreter& interpreter, const Value& subject, CallArgs& ar
     indention = given[0].as_string().text();
   } else {
     TextBuilder spaces(interpreter.budget());
-    spaces.fill(" ", static_cast<std::size_t>(std::max<std::int64_t>(0, given.integer(0, 4))), true);
+    spaces.fill(" ", static_cast<std::size_t>(std::max<std::int64_t>(0, given.integer(0, 4))),
+                true);
     indention = spaces.take();
   }
   const bool first = given.truth(interpreter, 1, false);
@@ -236,8 +237,7 @@ Value filter_truncate(Interpreter& interpreter, const Value& subject, CallArgs& 
   const Value cut = slice(interpreter, subject, {}, Value::integer(length - end_length), {});
   if (given.truth(interpreter, 1, false)) return binary(interpreter, BinaryOp::kAdd, cut, end);
   const StringObject& text = require_string(cut, "truncate");
-  const std::vector<Value> parts =
-      split_right(interpreter, text, interpreter.string(" ", true), 1);
+  const std::vector<Value> parts = split_right(interpreter, text, interpreter.string(" ", true), 1);
   return binary(interpreter, BinaryOp::kAdd, parts[0], end);
 }
 

@@ -21,9 +21,7 @@ std::optional<double> float_of(const Value& value) {
   return std::nullopt;
 }
 
-double power_of_ten(std::int64_t exponent) {
-  return std::pow(10.0, static_cast<double>(exponent));
-}
+double power_of_ten(std::int64_t exponent) { return std::pow(10.0, static_cast<double>(exponent)); }
 
 // math.ceil or math.floor of value * 10**precision, over 10**precision.
 Value round_towards(Interpreter& interpreter, const Value& value, std::int64_t precision, bool up) {
@@ -72,7 +70,8 @@ Value filter_abs(Interpreter& interpreter, const Value& subject, CallArgs& args)
   if (!subject.is_number()) {
     fail(ErrorCode::kInvalidArgument, "bad operand type for abs(): '{}'", type_name(subject));
   }
-  if (subject.is(Kind::kFloat)) return Value::real(std::fabs(subject.as_float()), subject.trusted());
+  if (subject.is(Kind::kFloat))
+    return Value::real(std::fabs(subject.as_float()), subject.trusted());
   const bool negative = compare_numbers(subject, Value::integer(0)) < 0;
   if (negative) return negate(interpreter.budget(), subject);
   return subject.is(Kind::kBool) ? Value::integer(subject.as_int()) : subject;
@@ -81,7 +80,8 @@ Value filter_abs(Interpreter& interpreter, const Value& subject, CallArgs& args)
 Value filter_attr(Interpreter& interpreter, const Value& subject, CallArgs& args) {
   const Parameters given("attr", args, {"name"}, 1);
   if (!given[0].is_string()) {
-    fail(ErrorCode::kInvalidArgument, "attribute name must be string, not '{}'", type_name(given[0]));
+    fail(ErrorCode::kInvalidArgument, "attribute name must be string, not '{}'",
+         type_name(given[0]));
   }
   return get_attribute_only(interpreter, subject, given[0].as_string().view());
 }
@@ -144,7 +144,8 @@ Value filter_round(Interpreter& interpreter, const Value& subject, CallArgs& arg
   }
   if (subject.is_undefined()) undefined_error(subject);
   if (!subject.is_number()) {
-    fail(ErrorCode::kInvalidArgument, "type {} doesn't define __round__ method", type_name(subject));
+    fail(ErrorCode::kInvalidArgument, "type {} doesn't define __round__ method",
+         type_name(subject));
   }
   if (method == "common" && given[0].is_none()) {
     if (!subject.is(Kind::kFloat)) return round_number(interpreter.budget(), subject, 0);

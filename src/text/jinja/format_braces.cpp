@@ -159,20 +159,23 @@ class BraceFormatter {
 
   Value positional(std::int64_t index) const {
     if (static_cast<std::size_t>(index) >= args_.positional.size()) {
-      value_error("Replacement index " + std::to_string(index) + " out of range for positional args tuple");
+      value_error("Replacement index " + std::to_string(index) +
+                  " out of range for positional args tuple");
     }
     return args_.positional[static_cast<std::size_t>(index)];
   }
 
   Value first_value(std::string_view name, bool whole_name) {
     if (name.empty() && whole_name) {
-      if (manual_) value_error("cannot switch from manual field specification to automatic field numbering");
+      if (manual_)
+        value_error("cannot switch from manual field specification to automatic field numbering");
       automatic_ = true;
       return positional(next_++);
     }
     if (all_digits(name)) {
       if (whole_name) {
-        if (automatic_) value_error("cannot switch from manual field specification to automatic field numbering");
+        if (automatic_)
+          value_error("cannot switch from manual field specification to automatic field numbering");
         manual_ = true;
       }
       std::size_t position = 0;
@@ -232,10 +235,12 @@ class BraceFormatter {
 
   void write_plain(TextBuilder& out, const Value& value, std::string_view spec, bool trusted) {
     if (spec.empty()) return append_str(interpreter_, out, value);
-    if (value.is_string()) return write_string(out, value.as_string(), parse_spec(spec, false), trusted);
+    if (value.is_string())
+      return write_string(out, value.as_string(), parse_spec(spec, false), trusted);
     if (value.is_integral()) return write_integer(out, value, parse_spec(spec, true), trusted);
     if (value.is(Kind::kFloat)) return write_float(out, value, parse_spec(spec, true), trusted);
-    value_error(std::string("unsupported format string passed to ") + type_name(value) + ".__format__");
+    value_error(std::string("unsupported format string passed to ") + type_name(value) +
+                ".__format__");
   }
 
   void pad(TextBuilder& out, const Spec& spec, char default_align, std::size_t length, bool trusted,
@@ -280,8 +285,7 @@ class BraceFormatter {
       out.append(digits, value_trusted);
       return;
     }
-    pad(out, spec, '>', length, trusted,
-        [&] { out.append(number.sign + digits, value_trusted); });
+    pad(out, spec, '>', length, trusted, [&] { out.append(number.sign + digits, value_trusted); });
   }
 
   void write_integer(TextBuilder& out, const Value& value, const Spec& spec, bool trusted) {
@@ -299,12 +303,14 @@ class BraceFormatter {
     style.type = type;
     style.alternate = spec.alternate;
     style.sign = spec.sign == 0 ? '-' : spec.sign;
-    write_number(out, format_integer(value, style), spec, type == 'd' ? 3 : 4, value.trusted(), trusted);
+    write_number(out, format_integer(value, style), spec, type == 'd' ? 3 : 4, value.trusted(),
+                 trusted);
   }
 
   void write_character(TextBuilder& out, const Value& value, const Spec& spec, bool trusted) {
     if (spec.sign != 0) value_error("Sign not allowed with integer format specifier 'c'");
-    if (spec.alternate) value_error("Alternate form (#) not allowed with integer format specifier 'c'");
+    if (spec.alternate)
+      value_error("Alternate form (#) not allowed with integer format specifier 'c'");
     if (spec.group != 0) value_error("Cannot specify a separator with 'c'.");
     const std::int64_t code = to_index(value);
     if (code < 0 || code > 0x10FFFF || (code >= 0xD800 && code <= 0xDFFF)) {

@@ -78,7 +78,8 @@ NumberText format_integer(const Value& integral, const NumberStyle& style) {
   out.sign = sign_text(value.negative(), style.sign);
   if (style.alternate && base != 10) out.sign += std::string("0") + style.type;
   const BigInt magnitude = value.negative() ? -value : value;
-  out.digits = base == 10 ? number_text(make_integer(nullptr, magnitude)) : magnitude.to_string(base);
+  out.digits =
+      base == 10 ? number_text(make_integer(nullptr, magnitude)) : magnitude.to_string(base);
   if (style.type == 'X') out.digits = to_upper(out.digits);
   if (style.precision > static_cast<int>(out.digits.size())) {
     out.digits.insert(0, static_cast<std::size_t>(style.precision) - out.digits.size(), '0');

@@ -199,7 +199,8 @@ class PercentFormatter {
     }
     if (markup_) {
       const bool is_markup = spec.type == 's' && value.is_string() && value.as_string().markup();
-      text = escape(interpreter_, interpreter_.string(std::move(text), is_markup)).as_string().text();
+      text =
+          escape(interpreter_, interpreter_.string(std::move(text), is_markup)).as_string().text();
     }
     pad_text(spec, std::move(text), trusted);
   }

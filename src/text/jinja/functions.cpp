@@ -14,8 +14,8 @@
 namespace sampan::jinja {
 namespace {
 
-constexpr std::int64_t kMaxRange = 100'000;           // Jinja's sandbox sets this one
-constexpr std::int64_t kMaxRangeBound = 1ll << 40;    // so that no item overflows
+constexpr std::int64_t kMaxRange = 100'000;         // Jinja's sandbox sets this one
+constexpr std::int64_t kMaxRangeBound = 1ll << 40;  // so that no item overflows
 
 enum FunctionId : std::int64_t {
   kRangeFunction,
@@ -108,7 +108,8 @@ DictObject::Entry pair_of(Interpreter& interpreter, const Value& item, std::size
   std::vector<Value> parts = collect(interpreter, item);
   if (parts.size() != 2) {
     fail(ErrorCode::kInvalidArgument,
-         "dictionary update sequence element #{} has length {}; 2 is required", index, parts.size());
+         "dictionary update sequence element #{} has length {}; 2 is required", index,
+         parts.size());
   }
   require_hashable(parts[0]);
   return {std::move(parts[0]), std::move(parts[1])};

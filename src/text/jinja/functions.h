@@ -9,8 +9,8 @@ namespace sampan::jinja {
 class Interpreter;
 struct CallArgs;
 
-// The globals of a chat template: range, dict, namespace, cycler, joiner, lipsum, raise_exception, strftime_now.
-// kMissing for another name.
+// The globals of a chat template: range, dict, namespace, cycler, joiner, lipsum, raise_exception,
+// strftime_now. kMissing for another name.
 Value global_function(std::string_view name);
 Value call_function(Interpreter& interpreter, const Value& function, CallArgs& args);
 // The attributes of a global, such as dict.fromkeys; kMissing for none.

@@ -28,7 +28,8 @@ bool is_name_char(char c) {
   return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9');
 }
 
-// The number of a reference such as #39; or #x27; in `digits` (what follows "#"); the bytes used, 0 for none.
+// The number of a reference such as #39; or #x27; in `digits` (what follows "#"); the bytes used, 0
+// for none.
 std::size_t numeric_reference(std::string_view digits, std::string& out) {
   const bool hex = !digits.empty() && (digits[0] == 'x' || digits[0] == 'X');
   const std::string_view allowed = hex ? "0123456789abcdefABCDEF" : "0123456789";

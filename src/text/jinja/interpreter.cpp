@@ -66,11 +66,13 @@ std::int64_t LoopObject::length(Interpreter& interpreter) {
   return known_length;
 }
 
-// Makes an activation the current one, and the former one again at the end; empties it then unless a macro needs it.
+// Makes an activation the current one, and the former one again at the end; empties it then unless
+// a macro needs it.
 class Interpreter::ActivationScope {
  public:
   ActivationScope(Interpreter& interpreter, Ref<Activation> activation)
-      : interpreter_(interpreter), former_(std::exchange(interpreter.activation_, std::move(activation))) {}
+      : interpreter_(interpreter),
+        former_(std::exchange(interpreter.activation_, std::move(activation))) {}
   ~ActivationScope() {
     Ref<Activation> ended = std::exchange(interpreter_.activation_, former_);
     if (ended && ended.get() != former_.get() && !ended->captured && !kept_) ended->slots.clear();
@@ -279,7 +281,8 @@ Interpreter::Flow Interpreter::exec(const Stmt& node) {
 }
 
 void Interpreter::exec_output(const OutputStmt& node) {
-  // A buffered block's values are all computed before any is written, which shows only when one of them fails.
+  // A buffered block's values are all computed before any is written, which shows only when one of
+  // them fails.
   for (const auto& child : node.nodes) {
     if (child->kind == ExprKind::kData) {
       const std::string& text = static_cast<const DataExpr&>(*child).text;
@@ -296,7 +299,8 @@ void Interpreter::exec_output(const OutputStmt& node) {
 // Jinja prints the result of a call or filter block as it is, which works for strings alone.
 void Interpreter::append_string(const Value& value) {
   if (!value.is_string()) {
-    fail(ErrorCode::kInvalidArgument, "a block gives '{}' where a string is needed", type_name(value));
+    fail(ErrorCode::kInvalidArgument, "a block gives '{}' where a string is needed",
+         type_name(value));
   }
   append_str(*this, *output_, value);
 }
@@ -316,8 +320,8 @@ Interpreter::Flow Interpreter::exec_for(const ForStmt& node) {
   Text content;
   {
     const Ref<Activation> closure = activation_;
-    const ActivationScope scope(*this,
-                                Ref<Activation>(new Activation(&budget_, node.recursive_slots, closure)));
+    const ActivationScope scope(
+        *this, Ref<Activation>(new Activation(&budget_, node.recursive_slots, closure)));
     TextBuilder buffer(budget_);
     TextBuilder* const former = std::exchange(output_, &buffer);
     run_loop(node, iterable, 0, closure);
@@ -328,10 +332,10 @@ Interpreter::Flow Interpreter::exec_for(const ForStmt& node) {
   return Flow::kNext;
 }
 
-Interpreter::Flow Interpreter::run_loop(const ForStmt& node, const Value& iterable, std::int64_t depth,
-                                        const Ref<Activation>& closure) {
-  Ref<IteratorObject> source = node.test == nullptr ? iterate(*this, iterable)
-                                                    : filter_loop(*this, node, closure, iterable);
+Interpreter::Flow Interpreter::run_loop(const ForStmt& node, const Value& iterable,
+                                        std::int64_t depth, const Ref<Activation>& closure) {
+  Ref<IteratorObject> source =
+      node.test == nullptr ? iterate(*this, iterable) : filter_loop(*this, node, closure, iterable);
   Value loop;
   if (node.has_loop) {
     const Value counted = node.test == nullptr ? iterable : iterator_value(source);
@@ -444,8 +448,8 @@ void Interpreter::exec_call_block(const CallBlockStmt& node) {
     const Value caller = make_macro(node.function);
     return append_string(eval_call(*node.call, &caller));
   }
-  // {% generation %}: a macro that nothing else sees. transformers counts from what has been written at the top, even
-  // within a macro.
+  // {% generation %}: a macro that nothing else sees. transformers counts from what has been
+  // written at the top, even within a macro.
   const Value macro = make_value<MacroObject>(Kind::kMacro, &budget_, &node.function, activation_);
   const std::size_t begin = root_output_.size();
   const Value content = call(macro, {});
@@ -518,8 +522,8 @@ Value Interpreter::call_macro(const MacroObject& macro, CallArgs args) {
     fail(ErrorCode::kLimit, "calls nested more than {} deep", budget_.limits().max_call_depth);
   }
   const MacroFunction& function = *macro.function;
-  const ActivationScope scope(*this,
-                              Ref<Activation>(new Activation(&budget_, function.slots, macro.closure)));
+  const ActivationScope scope(
+      *this, Ref<Activation>(new Activation(&budget_, function.slots, macro.closure)));
   ++calls_;
   bind_macro(function, std::move(args));
   enter(function.loads);
@@ -552,8 +556,8 @@ Value Interpreter::call_loop(const LoopObject& loop, CallArgs args) {
   const ForStmt& node = *loop.recursive;
   const Ref<Activation> closure = loop.closure;
   const std::int64_t depth = loop.depth0 + 1;
-  const ActivationScope scope(*this,
-                              Ref<Activation>(new Activation(&budget_, node.recursive_slots, closure)));
+  const ActivationScope scope(
+      *this, Ref<Activation>(new Activation(&budget_, node.recursive_slots, closure)));
   ++calls_;
   TextBuilder buffer(budget_);
   TextBuilder* const former = std::exchange(output_, &buffer);

@@ -74,8 +74,8 @@ class LoopObject final : public Object {
 // The bytes of the output that {% generation %} blocks wrote.
 using GenerationSpans = std::vector<std::pair<std::size_t, std::size_t>>;
 
-// Runs one template once. Not thread-safe; the tree may be shared. What a template or its data do wrong throws Error,
-// whose message says what without saying where: line() does.
+// Runs one template once. Not thread-safe; the tree may be shared. What a template or its data do
+// wrong throws Error, whose message says what without saying where: line() does.
 class Interpreter {
  public:
   using Clock = std::function<std::chrono::system_clock::time_point()>;
@@ -103,7 +103,9 @@ class Interpreter {
   Value string(std::string bytes, bool trusted) {
     return make_string(&budget_, std::move(bytes), trusted);
   }
-  Value string(Text text, bool markup = false) { return make_string(&budget_, std::move(text), markup); }
+  Value string(Text text, bool markup = false) {
+    return make_string(&budget_, std::move(text), markup);
+  }
   Value list(std::vector<Value> items) { return make_list(&budget_, std::move(items)); }
   Value tuple(std::vector<Value> items) { return make_tuple(&budget_, std::move(items)); }
   Value dict(std::vector<DictObject::Entry> entries) {
@@ -152,7 +154,8 @@ class Interpreter {
   void exec_macro(const MacroStmt& node);
   void exec_block(const BlockStmt& node);
   // The loop over `iterable` in the current activation.
-  Flow run_loop(const ForStmt& node, const Value& iterable, std::int64_t depth, const Ref<Activation>& closure);
+  Flow run_loop(const ForStmt& node, const Value& iterable, std::int64_t depth,
+                const Ref<Activation>& closure);
   Value call_macro(const MacroObject& macro, CallArgs args);
   void bind_macro(const MacroFunction& function, CallArgs args);
   Value call_loop(const LoopObject& loop, CallArgs args);
@@ -173,7 +176,7 @@ class Interpreter {
   Budget& budget_;
   const TemplateTree& tree_;
   const std::map<std::string, Value> variables_;
-  std::map<std::string, Value> exported_;                        // set at the top, seen by blocks
+  std::map<std::string, Value> exported_;                          // set at the top, seen by blocks
   std::vector<const std::map<std::string, Value>*> block_scopes_;  // what scoped blocks see
   const Clock clock_;
   Ref<Activation> activation_;

@@ -66,7 +66,8 @@ class StringIterator final : public IteratorObject {
       if (position_ == string.view().size()) return false;
       end = position_ += code_point_at(string.view(), position_).bytes;
     }
-    // Python walks a str itself, but reverses it by indexing, and what Markup gives by index is Markup.
+    // Python walks a str itself, but reverses it by indexing, and what Markup gives by index is
+    // Markup.
     item = interpreter.string(slice_text(string.text(), begin, end), string.markup() && backwards_);
     return true;
   }
@@ -100,7 +101,8 @@ class LoopRestIterator final : public IteratorObject {
   const Value loop_;
 };
 
-// {% for target in source if test %}: a generator with variables of its own, made when it first runs.
+// {% for target in source if test %}: a generator with variables of its own, made when it first
+// runs.
 class LoopTestIterator final : public IteratorObject {
  public:
   LoopTestIterator(Budget* budget, const ForStmt& loop, Ref<Activation> outer,
@@ -203,8 +205,8 @@ std::vector<Value> collect(Interpreter& interpreter, const Value& value) {
   return items;
 }
 
-Ref<IteratorObject> filter_loop(Interpreter& interpreter, const ForStmt& loop, Ref<Activation> outer,
-                                const Value& source) {
+Ref<IteratorObject> filter_loop(Interpreter& interpreter, const ForStmt& loop,
+                                Ref<Activation> outer, const Value& source) {
   return make_iterator<LoopTestIterator>(&interpreter.budget(), loop, std::move(outer),
                                          iterate(interpreter, source));
 }

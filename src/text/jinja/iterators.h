@@ -8,7 +8,8 @@ class Interpreter;
 class Activation;
 struct ForStmt;
 
-// Something that yields values once: what a loop runs over, and what |map, |select and their like return.
+// Something that yields values once: what a loop runs over, and what |map, |select and their like
+// return.
 class IteratorObject : public Object {
  public:
   using Object::Object;
@@ -16,8 +17,8 @@ class IteratorObject : public Object {
   virtual bool next(Interpreter& interpreter, Value& item) = 0;
 };
 
-// An iterator over a value, forwards or (where Python's reversed() can) backwards. Throws Error kInvalidArgument for
-// what is not iterable.
+// An iterator over a value, forwards or (where Python's reversed() can) backwards. Throws Error
+// kInvalidArgument for what is not iterable.
 Ref<IteratorObject> iterate(Interpreter& interpreter, const Value& value);
 Ref<IteratorObject> iterate_reversed(Interpreter& interpreter, const Value& value);
 bool is_iterable(const Value& value);
@@ -37,8 +38,8 @@ void for_each(Interpreter& interpreter, const Value& value, Visit&& visit) {
 std::vector<Value> collect(Interpreter& interpreter, const Value& value);
 
 // The items of `source` for which a loop's `if` holds.
-Ref<IteratorObject> filter_loop(Interpreter& interpreter, const ForStmt& loop, Ref<Activation> outer,
-                                const Value& source);
+Ref<IteratorObject> filter_loop(Interpreter& interpreter, const ForStmt& loop,
+                                Ref<Activation> outer, const Value& source);
 
 // An iterator as a value that a template can hold.
 inline Value iterator_value(const Ref<IteratorObject>& iterator) {

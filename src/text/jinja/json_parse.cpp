@@ -176,7 +176,8 @@ class JsonParser {
   void parse_escape(std::string& out) {
     static constexpr std::string_view kLetters = "\"\\/bfnrt";
     static constexpr std::string_view kMeanings = "\"\\/\b\f\n\r\t";
-    const std::size_t known = position_ < text_.size() ? kLetters.find(text_[position_]) : std::string_view::npos;
+    const std::size_t known =
+        position_ < text_.size() ? kLetters.find(text_[position_]) : std::string_view::npos;
     if (known != std::string_view::npos) {
       out.push_back(kMeanings[known]);
       ++position_;
@@ -198,8 +199,10 @@ class JsonParser {
     char32_t code = 0;
     for (int i = 0; i < 4; ++i) {
       const std::size_t digit =
-          std::string_view("0123456789abcdef").find(static_cast<char>(peek() >= 'A' && peek() <= 'F' ? peek() + 32 : peek()));
-      if (digit == std::string_view::npos || position_ >= text_.size()) error("\\u without four hex digits");
+          std::string_view("0123456789abcdef")
+              .find(static_cast<char>(peek() >= 'A' && peek() <= 'F' ? peek() + 32 : peek()));
+      if (digit == std::string_view::npos || position_ >= text_.size())
+        error("\\u without four hex digits");
       code = code << 4 | static_cast<char32_t>(digit);
       ++position_;
     }

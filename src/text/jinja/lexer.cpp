@@ -18,19 +18,15 @@ struct Operator {
 };
 
 constexpr std::array kOperators = std::to_array<Operator>({
-    {"//", TokenType::kFloorDiv},    {"**", TokenType::kPow},
-    {"==", TokenType::kEq},          {"!=", TokenType::kNe},
-    {">=", TokenType::kGtEq},        {"<=", TokenType::kLtEq},
-    {"+", TokenType::kAdd},          {"-", TokenType::kSub},
-    {"/", TokenType::kDiv},          {"*", TokenType::kMul},
-    {"%", TokenType::kMod},          {"~", TokenType::kTilde},
-    {"[", TokenType::kLeftBracket},  {"]", TokenType::kRightBracket},
-    {"(", TokenType::kLeftParen},    {")", TokenType::kRightParen},
-    {"{", TokenType::kLeftBrace},    {"}", TokenType::kRightBrace},
-    {">", TokenType::kGt},           {"<", TokenType::kLt},
-    {"=", TokenType::kAssign},       {".", TokenType::kDot},
-    {":", TokenType::kColon},        {"|", TokenType::kPipe},
-    {",", TokenType::kComma},        {";", TokenType::kSemicolon},
+    {"//", TokenType::kFloorDiv},   {"**", TokenType::kPow},         {"==", TokenType::kEq},
+    {"!=", TokenType::kNe},         {">=", TokenType::kGtEq},        {"<=", TokenType::kLtEq},
+    {"+", TokenType::kAdd},         {"-", TokenType::kSub},          {"/", TokenType::kDiv},
+    {"*", TokenType::kMul},         {"%", TokenType::kMod},          {"~", TokenType::kTilde},
+    {"[", TokenType::kLeftBracket}, {"]", TokenType::kRightBracket}, {"(", TokenType::kLeftParen},
+    {")", TokenType::kRightParen},  {"{", TokenType::kLeftBrace},    {"}", TokenType::kRightBrace},
+    {">", TokenType::kGt},          {"<", TokenType::kLt},           {"=", TokenType::kAssign},
+    {".", TokenType::kDot},         {":", TokenType::kColon},        {"|", TokenType::kPipe},
+    {",", TokenType::kComma},       {";", TokenType::kSemicolon},
 });
 
 bool is_ascii_digit(char c) { return c >= '0' && c <= '9'; }
@@ -122,7 +118,8 @@ class Lexer {
     return {kind, sign, end};
   }
 
-  // Emits the text before a tag, with the whitespace that the tag's sign or lstrip_blocks takes off.
+  // Emits the text before a tag, with the whitespace that the tag's sign or lstrip_blocks takes
+  // off.
   void add_data(std::size_t begin, std::size_t end, char sign, bool is_variable) {
     std::string_view text = std::string_view(source_).substr(begin, end - begin);
     if (sign == '-') {
@@ -280,9 +277,8 @@ class Lexer {
   std::size_t integer_end() const {
     if (!is_ascii_digit(source_[position_])) return kNone;
     if (source_[position_] != '0') return digits_end(position_);
-    const char letter = position_ + 1 < source_.size()
-                            ? static_cast<char>(source_[position_ + 1] | 0x20)
-                            : '\0';
+    const char letter =
+        position_ + 1 < source_.size() ? static_cast<char>(source_[position_ + 1] | 0x20) : '\0';
     std::size_t end = kNone;
     if (letter == 'b') end = prefixed_end("01");
     if (letter == 'o') end = prefixed_end("01234567");
@@ -327,7 +323,8 @@ class Lexer {
     std::size_t end = position_ + 1;
     while (end < source_.size() && source_[end] != quote) end += source_[end] == '\\' ? 2 : 1;
     if (end >= source_.size()) return false;
-    std::string value = unescape(std::string_view(source_).substr(position_ + 1, end - position_ - 1));
+    std::string value =
+        unescape(std::string_view(source_).substr(position_ + 1, end - position_ - 1));
     add(TokenType::kString, std::move(value));
     position_ = end + 1;
     return true;
@@ -359,8 +356,8 @@ class Lexer {
   std::optional<char32_t> hex_value(std::string_view digits) {
     char32_t value = 0;
     for (const char c : digits) {
-      const std::size_t digit = std::string_view("0123456789abcdef").find(
-          static_cast<char>(c >= 'A' && c <= 'F' ? c + 32 : c));
+      const std::size_t digit = std::string_view("0123456789abcdef")
+                                    .find(static_cast<char>(c >= 'A' && c <= 'F' ? c + 32 : c));
       if (digit == kNone) return std::nullopt;
       value = value << 4 | static_cast<char32_t>(digit);
     }
@@ -376,7 +373,8 @@ class Lexer {
   }
 
   // \xHH, \uHHHH or \UHHHHHHHH at body[i + 1]; returns the offset behind.
-  std::size_t unescape_hex(std::string& out, std::string_view body, std::size_t i, std::size_t size) {
+  std::size_t unescape_hex(std::string& out, std::string_view body, std::size_t i,
+                           std::size_t size) {
     const std::string_view digits = body.substr(i + 2, size);
     const auto code = hex_value(digits);
     if (digits.size() != size || !code) error("truncated escape in a string");
@@ -394,8 +392,9 @@ class Lexer {
     return end;
   }
 
-  // What Python's unicode-escape decoding makes of the text between the quotes. It sees characters beyond ASCII as
-  // escapes of their own, so that a backslash before one stays, followed by that escape's letters.
+  // What Python's unicode-escape decoding makes of the text between the quotes. It sees characters
+  // beyond ASCII as escapes of their own, so that a backslash before one stays, followed by that
+  // escape's letters.
   std::string unescape(std::string_view body) {
     std::string out;
     std::size_t i = 0;
@@ -430,7 +429,7 @@ class Lexer {
       } else {
         const CodePoint point = code_point_at(body, i + 1);
         const auto code = static_cast<std::uint32_t>(point.code);
-        out += code < 0x100    ? fmt::format("\\x{:02x}", code)
+        out += code < 0x100     ? fmt::format("\\x{:02x}", code)
                : code < 0x10000 ? fmt::format("\\u{:04x}", code)
                                 : fmt::format("\\U{:08x}", code);
         i += 1 + point.bytes;

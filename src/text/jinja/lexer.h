@@ -55,9 +55,9 @@ struct Token {
 // What a message calls a token.
 std::string describe(const Token& token);
 
-// Splits a template as Jinja's lexer does with trim_blocks and lstrip_blocks set and one trailing newline dropped:
-// whitespace control, comments and raw blocks are settled here. `source` is UTF-8. Throws Error kInvalidData
-// "line N: …" for what is no template.
+// Splits a template as Jinja's lexer does with trim_blocks and lstrip_blocks set and one trailing
+// newline dropped: whitespace control, comments and raw blocks are settled here. `source` is UTF-8.
+// Throws Error kInvalidData "line N: …" for what is no template.
 std::vector<Token> tokenize(std::string_view source);
 
 }  // namespace sampan::jinja

@@ -117,7 +117,8 @@ Value changed_method(Interpreter& interpreter, const Value& self, CallArgs& args
   }
   auto& loop = self.as_mutable<LoopObject>();
   Value now = interpreter.tuple(std::move(args.positional));
-  if (!loop.changed.missing() && equal(interpreter, loop.changed, now)) return Value::boolean(false);
+  if (!loop.changed.missing() && equal(interpreter, loop.changed, now))
+    return Value::boolean(false);
   interpreter.keep_loop(self);
   loop.changed = std::move(now);
   return Value::boolean(true);
@@ -138,9 +139,17 @@ Value reset_method(Interpreter&, const Value& self, CallArgs& args) {
 }
 
 constexpr std::array kListMethods = std::to_array<MethodInfo>({
-    {"append", nullptr}, {"clear", nullptr},     {"copy", copy_method},   {"count", count_method},
-    {"extend", nullptr}, {"index", index_method}, {"insert", nullptr},     {"pop", nullptr},
-    {"remove", nullptr}, {"reverse", nullptr},   {"sort", nullptr},
+    {"append", nullptr},
+    {"clear", nullptr},
+    {"copy", copy_method},
+    {"count", count_method},
+    {"extend", nullptr},
+    {"index", index_method},
+    {"insert", nullptr},
+    {"pop", nullptr},
+    {"remove", nullptr},
+    {"reverse", nullptr},
+    {"sort", nullptr},
 });
 
 constexpr std::array kTupleMethods = std::to_array<MethodInfo>({

@@ -146,17 +146,17 @@ Value big_arithmetic(Budget& budget, Arithmetic op, const BigInt& a, const BigIn
     case Arithmetic::kDivide: {
       if (b.zero()) division_by_zero("division");
       const auto quotient = true_divide(a, b);
-      if (!quotient) fail(ErrorCode::kInvalidArgument, "integer division result too large for a float");
+      if (!quotient)
+        fail(ErrorCode::kInvalidArgument, "integer division result too large for a float");
       return Value::real(*quotient, trusted);
     }
     case Arithmetic::kFloorDivide:
     case Arithmetic::kModulo: {
       if (b.zero()) division_by_zero("integer division or modulo");
       auto division = a.divide(b);
-      return make_integer(&budget,
-                          std::move(op == Arithmetic::kModulo ? division.remainder
-                                                              : division.quotient),
-                          trusted);
+      return make_integer(
+          &budget, std::move(op == Arithmetic::kModulo ? division.remainder : division.quotient),
+          trusted);
     }
     case Arithmetic::kPower:
       return big_power(budget, a, b, trusted);
@@ -179,7 +179,8 @@ std::optional<std::string> drop_underscores(std::string_view digits, auto is_dig
   return out;
 }
 
-// Surrounding whitespace off, digits of every script turned into ASCII ones; nothing for a character no numeral has.
+// Surrounding whitespace off, digits of every script turned into ASCII ones; nothing for a
+// character no numeral has.
 std::optional<std::string> ascii_numeral(std::string_view text) {
   std::string out;
   for (std::size_t i = 0; i < text.size();) {
@@ -362,7 +363,8 @@ std::string float_repr(double value) {
     const int size = std::abs(exponent);
     return out + (size < 10 ? "0" : "") + std::to_string(size);
   }
-  if (exponent < 0) return out + "0." + std::string(static_cast<std::size_t>(-exponent - 1), '0') + digits;
+  if (exponent < 0)
+    return out + "0." + std::string(static_cast<std::size_t>(-exponent - 1), '0') + digits;
   if (exponent >= count - 1) {
     return out + digits + std::string(static_cast<std::size_t>(exponent - count + 1), '0') + ".0";
   }

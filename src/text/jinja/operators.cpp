@@ -28,7 +28,8 @@ constexpr std::string_view symbol(CompareOp op) {
   return kSymbols[static_cast<int>(op)];
 }
 
-bool equal_items(Interpreter& interpreter, const std::vector<Value>& a, const std::vector<Value>& b) {
+bool equal_items(Interpreter& interpreter, const std::vector<Value>& a,
+                 const std::vector<Value>& b) {
   if (a.size() != b.size()) return false;
   for (std::size_t i = 0; i < a.size(); ++i) {
     if (!a[i].same_as(b[i]) && !equal(interpreter, a[i], b[i])) return false;
@@ -151,7 +152,8 @@ Value add_sequences(Interpreter& interpreter, const Value& a, const Value& b) {
   items.reserve(x.size() + y.size());
   items.insert(items.end(), x.begin(), x.end());
   items.insert(items.end(), y.begin(), y.end());
-  return a.is(Kind::kList) ? interpreter.list(std::move(items)) : interpreter.tuple(std::move(items));
+  return a.is(Kind::kList) ? interpreter.list(std::move(items))
+                           : interpreter.tuple(std::move(items));
 }
 
 Value add(Interpreter& interpreter, const Value& a, const Value& b) {
@@ -195,7 +197,8 @@ Value repeat(Interpreter& interpreter, const Value& value, const Value& count) {
   std::vector<Value> out;
   out.reserve(items.size() * times);
   for (std::size_t i = 0; i < times; ++i) out.insert(out.end(), items.begin(), items.end());
-  return value.is(Kind::kList) ? interpreter.list(std::move(out)) : interpreter.tuple(std::move(out));
+  return value.is(Kind::kList) ? interpreter.list(std::move(out))
+                               : interpreter.tuple(std::move(out));
 }
 
 Value multiply(Interpreter& interpreter, const Value& a, const Value& b) {
@@ -233,7 +236,8 @@ std::int64_t slice_bound(const Value& bound) {
 
 bool given(const Value& bound) { return !bound.missing() && !bound.is_none(); }
 
-// The step of a sliced range; beyond int64 only where the slice has one item at most, so that no item depends on it.
+// The step of a sliced range; beyond int64 only where the slice has one item at most, so that no
+// item depends on it.
 std::int64_t wrapping_product(std::int64_t a, std::int64_t b) {
   return static_cast<std::int64_t>(static_cast<std::uint64_t>(a) * static_cast<std::uint64_t>(b));
 }
@@ -264,7 +268,8 @@ Value slice_sequence(Interpreter& interpreter, const Value& value, const SliceRa
   for (std::int64_t i = 0; i < range.count; ++i) {
     out.push_back(items[static_cast<std::size_t>(range.start + i * range.step)]);
   }
-  return value.is(Kind::kList) ? interpreter.list(std::move(out)) : interpreter.tuple(std::move(out));
+  return value.is(Kind::kList) ? interpreter.list(std::move(out))
+                               : interpreter.tuple(std::move(out));
 }
 
 }  // namespace
@@ -378,8 +383,8 @@ bool contains(Interpreter& interpreter, const Value& container, const Value& ite
   switch (container.kind()) {
     case Kind::kString: {
       if (!item.is_string()) {
-        fail(ErrorCode::kInvalidArgument,
-             "'in <string>' requires string as left operand, not {}", type_name(item));
+        fail(ErrorCode::kInvalidArgument, "'in <string>' requires string as left operand, not {}",
+             type_name(item));
       }
       const std::string_view text = container.as_string().view();
       interpreter.budget().work(text.size());
@@ -399,7 +404,8 @@ bool contains(Interpreter& interpreter, const Value& container, const Value& ite
       break;
   }
   if (!is_iterable(container)) {
-    fail(ErrorCode::kInvalidArgument, "argument of type '{}' is not iterable", type_name(container));
+    fail(ErrorCode::kInvalidArgument, "argument of type '{}' is not iterable",
+         type_name(container));
   }
   bool found = false;
   for_each(interpreter, container, [&](const Value& candidate) {
@@ -469,8 +475,8 @@ Value slice(Interpreter& interpreter, const Value& value, const Value& start, co
   if (value.is_sequence()) return slice_sequence(interpreter, value, range);
   const auto& whole = value.as<RangeObject>();
   return make_value<RangeObject>(Kind::kRange, &interpreter.budget(), whole.at(range.start),
-                                 whole.at(range.stop),
-                                 wrapping_product(whole.step, range.step), range.count);
+                                 whole.at(range.stop), wrapping_product(whole.step, range.step),
+                                 range.count);
 }
 
 Value escape(Interpreter& interpreter, const Value& value) {

@@ -6,8 +6,8 @@
 #include "text/jinja/ast.h"
 #include "text/jinja/value.h"
 
-// Python's operators over values, with Jinja's Undefined among them. What Python or Jinja refuse throws Error
-// kInvalidArgument.
+// Python's operators over values, with Jinja's Undefined among them. What Python or Jinja refuse
+// throws Error kInvalidArgument.
 namespace sampan::jinja {
 
 class Interpreter;

@@ -37,7 +37,8 @@ Token Parser::expect(TokenType type) {
   if (!at(type)) {
     const Token wanted{type, 0, ""};
     const std::string name = describe(wanted);
-    error("unexpected '" + describe(current()) + "'" + (name.empty() ? "" : ", expected '" + name + "'"));
+    error("unexpected '" + describe(current()) + "'" +
+          (name.empty() ? "" : ", expected '" + name + "'"));
   }
   return advance();
 }
@@ -70,7 +71,8 @@ void Parser::unknown_tag(const Token& tag, EndNames ends) const {
 
 Body Parser::parse_body() { return parse_until({}); }
 
-// Everything up to a tag named in `ends`, at whose name the position then is; at the top, up to the template's end.
+// Everything up to a tag named in `ends`, at whose name the position then is; at the top, up to the
+// template's end.
 Body Parser::parse_until(EndNames ends) {
   const Nesting nesting(*this);
   Body body;
@@ -93,7 +95,8 @@ Body Parser::parse_until(EndNames ends) {
     } else {
       expect(TokenType::kBlockBegin);
       flush();
-      if (at(TokenType::kName) && std::find(ends.begin(), ends.end(), current().value) != ends.end()) {
+      if (at(TokenType::kName) &&
+          std::find(ends.begin(), ends.end(), current().value) != ends.end()) {
         return body;
       }
       if (!at(TokenType::kName)) error("tag name expected");
@@ -113,7 +116,8 @@ Body Parser::parse_until(EndNames ends) {
   return body;
 }
 
-// The body that follows a tag's opening, up to one of the names; with drop_end that name is taken too.
+// The body that follows a tag's opening, up to one of the names; with drop_end that name is taken
+// too.
 Body Parser::parse_statements(EndNames ends, bool drop_end) {
   skip(TokenType::kColon);
   expect(TokenType::kBlockEnd);
@@ -246,7 +250,8 @@ void Parser::parse_import_names(LoaderStmt& loader) {
     if (!loader.stores.empty()) expect(TokenType::kComma);
     if (parse_import_context()) return;
     auto name = parse_target_name();
-    if (name->name[0] == '_') error("names starting with an underline can not be imported", name->line);
+    if (name->name[0] == '_')
+      error("names starting with an underline can not be imported", name->line);
     if (skip_name("as")) name = parse_target_name();
     loader.stores.push_back(name->name);
     if (parse_import_context() || !at(TokenType::kComma)) return;

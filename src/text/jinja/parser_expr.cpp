@@ -58,7 +58,8 @@ bool make_target(Expr& node) {
   }
   if (node.kind != ExprKind::kTuple) return false;
   auto& items = static_cast<TupleExpr&>(node).items;
-  return std::all_of(items.begin(), items.end(), [](const ExprPtr& item) { return make_target(*item); });
+  return std::all_of(items.begin(), items.end(),
+                     [](const ExprPtr& item) { return make_target(*item); });
 }
 
 }  // namespace
@@ -69,7 +70,8 @@ void Parser::hang(Expr& parent, const ExprPtr& child) {
     fail(ErrorCode::kLimit, "line {}: an expression more than {} operations deep", parent.line,
          kMaxExpressionDepth);
   }
-  parent.depth = std::max<std::uint16_t>(parent.depth, static_cast<std::uint16_t>(child->depth + 1));
+  parent.depth =
+      std::max<std::uint16_t>(parent.depth, static_cast<std::uint16_t>(child->depth + 1));
 }
 
 void Parser::hang(Expr& parent, const Arguments& arguments) {
@@ -491,7 +493,8 @@ Arguments Parser::parse_arguments() {
       }
       out.keywords.emplace_back(name.value, parse_expression());
     } else {
-      ensure(out.more_positional == nullptr && out.more_keywords == nullptr && out.keywords.empty());
+      ensure(out.more_positional == nullptr && out.more_keywords == nullptr &&
+             out.keywords.empty());
       out.positional.push_back(parse_expression());
     }
   }

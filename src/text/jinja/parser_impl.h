@@ -9,9 +9,9 @@
 
 namespace sampan::jinja {
 
-// The recursive-descent parser; expressions in parser_expr.cpp, statements in parser.cpp. Mirrors the grammar of Jinja's
-// own parser production by production, because templates depend on its corners (what binds to what after `is`, where a
-// tuple needs no parentheses).
+// The recursive-descent parser; expressions in parser_expr.cpp, statements in parser.cpp. Mirrors
+// the grammar of Jinja's own parser production by production, because templates depend on its
+// corners (what binds to what after `is`, where a tuple needs no parentheses).
 class Parser {
  public:
   explicit Parser(std::vector<Token> tokens) : tokens_(std::move(tokens)) {}
@@ -29,7 +29,9 @@ class Parser {
   const Token& look() const { return tokens_[std::min(position_ + 1, tokens_.size() - 1)]; }
   const Token& advance();
   bool at(TokenType type) const { return current().type == type; }
-  bool at_name(std::string_view name) const { return at(TokenType::kName) && current().value == name; }
+  bool at_name(std::string_view name) const {
+    return at(TokenType::kName) && current().value == name;
+  }
   bool skip(TokenType type);
   bool skip_name(std::string_view name);
   Token expect(TokenType type);

@@ -76,7 +76,8 @@ class Printer {
 
   void repr(const Value& value) {
     interpreter_.budget().step();
-    if (++depth_ > kMaxDepth) fail(ErrorCode::kLimit, "values printed more than {} deep", kMaxDepth);
+    if (++depth_ > kMaxDepth)
+      fail(ErrorCode::kLimit, "values printed more than {} deep", kMaxDepth);
     print(value);
     --depth_;
   }
@@ -103,8 +104,7 @@ class Printer {
         return ns(value);
       case Kind::kMacro: {
         const auto& function = *value.as<MacroObject>().function;
-        const std::string name =
-            function.name.empty() ? "anonymous" : string_repr(function.name);
+        const std::string name = function.name.empty() ? "anonymous" : string_repr(function.name);
         return put("<Macro " + name + ">");
       }
       case Kind::kLoop: {
@@ -148,7 +148,9 @@ class Printer {
     put(close);
   }
 
-  void tuple(const std::vector<Value>& items) { sequence(items, "(", items.size() == 1 ? ",)" : ")"); }
+  void tuple(const std::vector<Value>& items) {
+    sequence(items, "(", items.size() == 1 ? ",)" : ")");
+  }
 
   void entries(const std::vector<DictObject::Entry>& pairs) {
     put("{");

@@ -7,9 +7,9 @@ namespace sampan::jinja {
 
 class Interpreter;
 
-// Appends Python's str(value): what {{ value }} prints. Strings keep their provenance; numbers are trusted where the
-// template made them; everything else counts as the conversation's. Objects that Python prints with an address are
-// printed without.
+// Appends Python's str(value): what {{ value }} prints. Strings keep their provenance; numbers are
+// trusted where the template made them; everything else counts as the conversation's. Objects that
+// Python prints with an address are printed without.
 void append_str(Interpreter& interpreter, TextBuilder& out, const Value& value);
 // Appends Python's repr(value).
 void append_repr(Interpreter& interpreter, TextBuilder& out, const Value& value);

@@ -107,12 +107,14 @@ class Resolver {
         error(node.line, "block '" + printable(block.name) + "' defined twice");
       }
     }
-    walk(node, [](Expr&) {}, [this](Stmt& child) { collect_blocks(child); });
+    walk(
+        node, [](Expr&) {}, [this](Stmt& child) { collect_blocks(child); });
   }
 
   static bool holds_scoped_block(Stmt& node) {
     bool found = node.kind == StmtKind::kBlock && static_cast<BlockStmt&>(node).scoped;
-    walk(node, [](Expr&) {}, [&](Stmt& child) { found = found || holds_scoped_block(child); });
+    walk(
+        node, [](Expr&) {}, [&](Stmt& child) { found = found || holds_scoped_block(child); });
     return found;
   }
 
@@ -134,8 +136,9 @@ class Resolver {
   }
 
   static void reject_stored_loop(Stmt& node) {
-    walk(node, [](Expr& child) { reject_stored_loop(child); },
-         [](Stmt& child) { reject_stored_loop(child); });
+    walk(
+        node, [](Expr& child) { reject_stored_loop(child); },
+        [](Stmt& child) { reject_stored_loop(child); });
   }
 
   // Expressions.
@@ -267,8 +270,8 @@ class Resolver {
     Frame otherwise = inner(frame, function);
     otherwise.in_loop = !node.recursive && frame.in_loop;
     within.in_loop = true;
-    node.has_loop = node.recursive || !find_undeclared(node.body, {"loop"}).empty() ||
-                    holds_scoped_block(node);
+    node.has_loop =
+        node.recursive || !find_undeclared(node.body, {"loop"}).empty() || holds_scoped_block(node);
     if (node.has_loop) within.symbols->declare_parameter("loop");
     within.symbols->analyze(*node.target, true);
     within.symbols->analyze(node.body);
@@ -369,7 +372,8 @@ class Resolver {
     }
   }
 
-  // The names that an assignment at the top sets, for blocks, which see the template's variables by name.
+  // The names that an assignment at the top sets, for blocks, which see the template's variables by
+  // name.
   std::vector<std::pair<std::string, Slot>> exports(Expr& target, const Frame& frame) {
     std::vector<std::pair<std::string, Slot>> out;
     if (!frame.top_level || blocks_.empty()) return out;

@@ -24,7 +24,8 @@ Parameters::Parameters(const char* function, CallArgs& args,
     }
     Value& place = values_[static_cast<std::size_t>(name - names.begin())];
     if (!place.missing()) {
-      fail(ErrorCode::kInvalidArgument, "{}() got multiple values for argument '{}'", function, key);
+      fail(ErrorCode::kInvalidArgument, "{}() got multiple values for argument '{}'", function,
+           key);
     }
     place = std::move(value);
   }

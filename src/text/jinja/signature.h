@@ -8,8 +8,9 @@
 
 namespace sampan::jinja {
 
-// A call's arguments matched to a Python signature: `names` in order, the first `required` of them needed. Throws Error
-// kInvalidArgument for too many, too few, unknown and doubled ones, naming the function.
+// A call's arguments matched to a Python signature: `names` in order, the first `required` of them
+// needed. Throws Error kInvalidArgument for too many, too few, unknown and doubled ones, naming the
+// function.
 class Parameters {
  public:
   Parameters(const char* function, CallArgs& args, std::initializer_list<const char*> names,

@@ -41,7 +41,8 @@ std::string format_time(std::string_view format, std::chrono::system_clock::time
     }
     // Flags and a width may stand between % and the letter, as the C library allows them.
     std::size_t end = i + 1;
-    while (end < format.size() && std::string_view("_-^#EO0123456789").find(format[end]) != std::string_view::npos) {
+    while (end < format.size() &&
+           std::string_view("_-^#EO0123456789").find(format[end]) != std::string_view::npos) {
       ++end;
     }
     if (end >= format.size()) {

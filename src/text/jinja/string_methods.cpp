@@ -37,10 +37,12 @@ Value rsplit_method(Interpreter& interpreter, const Value& self, CallArgs& args)
 
 Value splitlines_method(Interpreter& interpreter, const Value& self, CallArgs& args) {
   const Parameters given("splitlines", args, {"keepends"});
-  return interpreter.list(split_lines(interpreter, text_of(self), given.truth(interpreter, 0, false)));
+  return interpreter.list(
+      split_lines(interpreter, text_of(self), given.truth(interpreter, 0, false)));
 }
 
-// The part of a string that the arguments start and end select: offsets of its ends, or an empty part beyond the end.
+// The part of a string that the arguments start and end select: offsets of its ends, or an empty
+// part beyond the end.
 struct Window {
   std::size_t begin;
   std::size_t end;
@@ -84,7 +86,8 @@ Value find_method_of(Interpreter& interpreter, const Value& self, CallArgs& args
   const auto given = Parameters::positional(must_exist ? "index" : "find", args, 1, 3);
   const std::size_t at = search<from_right>(interpreter, text_of(self), given);
   if (at == kNotFound && must_exist) fail(ErrorCode::kInvalidArgument, "substring not found");
-  return Value::integer(at == kNotFound ? -1 : static_cast<std::int64_t>(text_of(self).index_of(at)));
+  return Value::integer(at == kNotFound ? -1
+                                        : static_cast<std::int64_t>(text_of(self).index_of(at)));
 }
 
 Value count_method(Interpreter& interpreter, const Value& self, CallArgs& args) {
@@ -134,7 +137,8 @@ Value replace_method(Interpreter& interpreter, const Value& self, CallArgs& args
   const auto given = Parameters::positional("replace", args, 2, 3);
   given.string(1);
   const Value fresh = text_of(self).markup() ? escape(interpreter, given[1]) : given[1];
-  return replace(interpreter, text_of(self), given.string(0), fresh.as_string(), given.integer(2, -1));
+  return replace(interpreter, text_of(self), given.string(0), fresh.as_string(),
+                 given.integer(2, -1));
 }
 
 template <Value (*function)(Interpreter&, const StringObject&)>
@@ -230,7 +234,8 @@ Value istitle_method(Interpreter& interpreter, const Value& self, CallArgs& args
 Value isidentifier_method(Interpreter&, const Value& self, CallArgs& args) {
   Parameters::positional("isidentifier", args, 0, 0);
   const std::string_view text = text_of(self).view();
-  if (text.empty() || !is_identifier_start(code_point_at(text, 0).code)) return Value::boolean(false);
+  if (text.empty() || !is_identifier_start(code_point_at(text, 0).code))
+    return Value::boolean(false);
   for (std::size_t i = 0; i < text.size();) {
     const CodePoint point = code_point_at(text, i);
     if (!is_identifier_part(point.code)) return Value::boolean(false);
@@ -249,7 +254,8 @@ Value remove_prefix(Interpreter& interpreter, const Value& self, CallArgs& args)
   const auto given = Parameters::positional("removeprefix", args, 1, 1);
   const std::string_view text = text_of(self).view();
   const std::string_view prefix = given.string(0).view();
-  return substring(interpreter, text_of(self), text.starts_with(prefix) ? prefix.size() : 0, text.size());
+  return substring(interpreter, text_of(self), text.starts_with(prefix) ? prefix.size() : 0,
+                   text.size());
 }
 
 Value remove_suffix(Interpreter& interpreter, const Value& self, CallArgs& args) {
@@ -268,8 +274,7 @@ Value partition_method(Interpreter& interpreter, const Value& self, CallArgs& ar
   const std::string_view mark = given.string(0).view();
   if (mark.empty()) fail(ErrorCode::kInvalidArgument, "empty separator");
   interpreter.budget().work(text.size());
-  const std::size_t at =
-      from_right ? rfind_bytes(text, mark, kNotFound) : find_bytes(text, mark);
+  const std::size_t at = from_right ? rfind_bytes(text, mark, kNotFound) : find_bytes(text, mark);
   const Value whole = substring(interpreter, string, 0, text.size());
   const Value nothing = substring(interpreter, string, 0, 0);
   if (at == kNotFound) {

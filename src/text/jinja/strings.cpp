@@ -83,8 +83,8 @@ class CharacterSet {
 };
 
 // '' is replaced before, between and after characters.
-Value replace_empty(Interpreter& interpreter, const StringObject& string, const StringObject& new_text,
-                    std::int64_t count) {
+Value replace_empty(Interpreter& interpreter, const StringObject& string,
+                    const StringObject& new_text, std::int64_t count) {
   TextBuilder out(interpreter.budget());
   const Text& text = string.text();
   std::size_t i = 0;
@@ -102,7 +102,8 @@ Value replace_empty(Interpreter& interpreter, const StringObject& string, const 
 
 }  // namespace
 
-Value substring(Interpreter& interpreter, const StringObject& string, std::size_t begin, std::size_t end) {
+Value substring(Interpreter& interpreter, const StringObject& string, std::size_t begin,
+                std::size_t end) {
   interpreter.budget().work(end > begin ? end - begin : 0);
   return interpreter.string(slice_text(string.text(), begin, end), string.markup());
 }
@@ -159,8 +160,8 @@ Value strip(Interpreter& interpreter, const StringObject& string, const Value& c
   return substring(interpreter, string, begin, end);
 }
 
-std::vector<Value> split(Interpreter& interpreter, const StringObject& string, const Value& separator,
-                         std::int64_t most) {
+std::vector<Value> split(Interpreter& interpreter, const StringObject& string,
+                         const Value& separator, std::int64_t most) {
   most = unlimited(most);
   std::vector<Value> parts;
   const std::string_view text = string.view();
@@ -229,7 +230,8 @@ std::vector<Value> split_right(Interpreter& interpreter, const StringObject& str
   return parts;
 }
 
-std::vector<Value> split_lines(Interpreter& interpreter, const StringObject& string, bool keep_ends) {
+std::vector<Value> split_lines(Interpreter& interpreter, const StringObject& string,
+                               bool keep_ends) {
   std::vector<Value> lines;
   const std::string_view text = string.view();
   interpreter.budget().work(text.size());

@@ -6,7 +6,8 @@
 namespace sampan::jinja {
 namespace {
 
-// Every branch of a condition is analyzed on a copy of the frame's names. More copies than this take no real template.
+// Every branch of a condition is analyzed on a copy of the frame's names. More copies than this
+// take no real template.
 constexpr std::size_t kMaxCopiedNames = 5'000'000;
 
 // jinja2.compiler.UndeclaredNameVisitor: walks everything, frames within too, but blocks.
@@ -29,7 +30,8 @@ class UndeclaredNames {
 
   void visit(Stmt& node) {
     if (node.kind == StmtKind::kBlock) return;
-    walk(node, [this](Expr& child) { visit(child); }, [this](Stmt& child) { visit(child); });
+    walk(
+        node, [this](Expr& child) { visit(child); }, [this](Stmt& child) { visit(child); });
   }
 
   std::set<std::string> take() { return std::move(found_); }
@@ -145,7 +147,8 @@ void Symbols::analyze(Stmt& node) {
   }
 }
 
-// Each branch is analyzed on its own; a name that only some of them set starts as what it is outside.
+// Each branch is analyzed on its own; a name that only some of them set starts as what it is
+// outside.
 void Symbols::analyze_if(IfStmt& node) {
   count_copies(node.branches.size() * 3);
   analyze(*node.branches[0].test);

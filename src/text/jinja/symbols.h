@@ -44,7 +44,8 @@ class Symbols {
   void store(const std::string& name);
   void declare_parameter(const std::string& name);
 
-  // Notes what the nodes of a frame's own level load and store; frames within are left to themselves.
+  // Notes what the nodes of a frame's own level load and store; frames within are left to
+  // themselves.
   void analyze(Expr& node, bool as_parameter = false);
   void analyze(Body& body);
 

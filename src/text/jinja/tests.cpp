@@ -28,7 +28,9 @@ bool is_undefined(Interpreter&, const Value& value) { return value.is_undefined(
 bool is_none(Interpreter&, const Value& value) { return value.is_none(); }
 bool is_boolean(Interpreter&, const Value& value) { return value.is(Kind::kBool); }
 bool is_true(Interpreter&, const Value& value) { return value.is(Kind::kBool) && value.as_bool(); }
-bool is_false(Interpreter&, const Value& value) { return value.is(Kind::kBool) && !value.as_bool(); }
+bool is_false(Interpreter&, const Value& value) {
+  return value.is(Kind::kBool) && !value.as_bool();
+}
 bool is_integer(Interpreter&, const Value& value) {
   return value.is_integral() && !value.is(Kind::kBool);
 }

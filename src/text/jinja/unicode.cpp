@@ -213,7 +213,8 @@ bool is_identifier_part(char32_t code) {
 }
 
 int decimal_value(char32_t code) {
-  // Each script's digits stand in one run of ten that starts at zero, except the mathematical ones: five runs end to end.
+  // Each script's digits stand in one run of ten that starts at zero, except the mathematical ones:
+  // five runs end to end.
   if (code >= 0x1D7CE && code <= 0x1D7FF) return static_cast<int>((code - 0x1D7CE) % 10);
   char32_t zero = code;
   while (zero > 0 && code - zero < 9 && is_decimal(zero - 1)) --zero;
@@ -249,8 +250,8 @@ void append_lower_at(std::string& out, std::string_view text, std::size_t offset
     const bool final = cased_before(text, offset) && !cased_after(text, offset + point.bytes);
     append_utf8(out, final ? 0x3C2 : 0x3C3);
   } else {
-    append_utf8(out, static_cast<char32_t>(
-                         utf8proc_tolower(static_cast<utf8proc_int32_t>(point.code))));
+    append_utf8(out,
+                static_cast<char32_t>(utf8proc_tolower(static_cast<utf8proc_int32_t>(point.code))));
   }
 }
 
@@ -267,7 +268,8 @@ std::string lower(std::string_view text) {
 std::size_t find_bytes(std::string_view text, std::string_view needle, std::size_t from) {
   if (from > text.size()) return std::string_view::npos;
   if (needle.empty()) return from;
-  const void* found = ::memmem(text.data() + from, text.size() - from, needle.data(), needle.size());
+  const void* found =
+      ::memmem(text.data() + from, text.size() - from, needle.data(), needle.size());
   if (found == nullptr) return std::string_view::npos;
   return static_cast<std::size_t>(static_cast<const char*>(found) - text.data());
 }

@@ -4,8 +4,9 @@
 #include <string>
 #include <string_view>
 
-// Strings as Python sees them: sequences of code points, with Python's classes and case mappings. All functions take
-// well-formed UTF-8 and are thread-safe. Characters newer than the installed utf8proc count as unassigned.
+// Strings as Python sees them: sequences of code points, with Python's classes and case mappings.
+// All functions take well-formed UTF-8 and are thread-safe. Characters newer than the installed
+// utf8proc count as unassigned.
 namespace sampan::jinja {
 
 struct CodePoint {
@@ -44,8 +45,8 @@ bool is_identifier_part(char32_t code);
 // The value of a decimal digit of any script; is_decimal(code) must hold.
 int decimal_value(char32_t code);
 
-// Full case mappings of one character, appended to `out`. lower_at also applies the rule of the final sigma, for which
-// it looks at the neighbours.
+// Full case mappings of one character, appended to `out`. lower_at also applies the rule of the
+// final sigma, for which it looks at the neighbours.
 void append_upper(std::string& out, char32_t code);
 void append_title(std::string& out, char32_t code);
 void append_folded(std::string& out, char32_t code);
@@ -54,7 +55,8 @@ void append_lower_at(std::string& out, std::string_view text, std::size_t offset
 // str.lower() of the whole text.
 std::string lower(std::string_view text);
 
-// The first occurrence of `needle` at or after `from`, or npos. Linear in the sizes, whatever the texts.
+// The first occurrence of `needle` at or after `from`, or npos. Linear in the sizes, whatever the
+// texts.
 std::size_t find_bytes(std::string_view text, std::string_view needle, std::size_t from = 0);
 // The last occurrence that ends at or before `end`, or npos. Linear in the sizes.
 std::size_t rfind_bytes(std::string_view text, std::string_view needle, std::size_t end);

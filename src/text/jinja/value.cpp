@@ -32,7 +32,8 @@ std::uint32_t depth_around(std::uint32_t inner) {
 
 std::uint32_t nest_depth_of_entries(const std::vector<DictObject::Entry>& entries) {
   std::uint32_t depth = 0;
-  for (const auto& [key, value] : entries) depth = std::max({depth, depth_of(key), depth_of(value)});
+  for (const auto& [key, value] : entries)
+    depth = std::max({depth, depth_of(key), depth_of(value)});
   return depth_around(depth);
 }
 
@@ -151,8 +152,7 @@ DictObject::DictObject(Budget* budget, std::vector<Entry> entries)
   std::vector<bool> dropped(entries_.size());
   std::size_t drops = 0;
   for (std::size_t i = 0, first = 0; i < order_.size(); ++i) {
-    if (i > first &&
-        compare_keys(entries_[order_[first]].first, entries_[order_[i]].first) == 0) {
+    if (i > first && compare_keys(entries_[order_[first]].first, entries_[order_[i]].first) == 0) {
       entries_[order_[first]].second = entries_[order_[i]].second;
       dropped[order_[i]] = true;
       ++drops;

@@ -13,9 +13,10 @@
 #include "text/jinja/bigint.h"
 #include "text/jinja/text.h"
 
-// The values that a template computes with: Python's None, bool, int, float, str, list, tuple and dict, and the objects
-// that Jinja adds. Values are immutable (the sandbox forbids changing them) except namespaces, cyclers and joiners, and
-// cheap to copy: everything larger than a number is shared by reference count.
+// The values that a template computes with: Python's None, bool, int, float, str, list, tuple and
+// dict, and the objects that Jinja adds. Values are immutable (the sandbox forbids changing them)
+// except namespaces, cyclers and joiners, and cheap to copy: everything larger than a number is
+// shared by reference count.
 namespace sampan::jinja {
 
 class Budget;
@@ -44,8 +45,8 @@ enum class Kind : std::uint8_t {
   kJoiner,
 };
 
-// A reference-counted object. Its bytes are counted by the budget of the rendering that made it, while it lives; objects
-// made outside a rendering (constants, a caller's values) have no budget.
+// A reference-counted object. Its bytes are counted by the budget of the rendering that made it,
+// while it lives; objects made outside a rendering (constants, a caller's values) have no budget.
 class Object {
  public:
   // `depth`: 0, or nest_depth of what it holds. Throws Error kLimit.
@@ -135,9 +136,9 @@ class Value {
   }
   static Value real(double value, bool trusted = false);
   static Value function(std::int64_t id) { return scalar(Kind::kFunction, id, false); }
-  // Values of a caller, made outside a rendering. string() and dict() throw Error kInvalidData on broken UTF-8; dict()
-  // keeps the order, and of two equal keys the first's place and the last's value; list() and dict() throw kLimit
-  // beyond kMaxValueDepth.
+  // Values of a caller, made outside a rendering. string() and dict() throw Error kInvalidData on
+  // broken UTF-8; dict() keeps the order, and of two equal keys the first's place and the last's
+  // value; list() and dict() throw kLimit beyond kMaxValueDepth.
   static Value string(std::string utf8, bool trusted = false);
   static Value list(std::vector<Value> items);
   static Value dict(std::vector<std::pair<std::string, Value>> items);
@@ -229,7 +230,8 @@ class StringObject final : public Object {
   Text text_;
   std::size_t length_;
   bool markup_;
-  // The offset of every kStride-th code point, made on the first random access to a text that is not ASCII.
+  // The offset of every kStride-th code point, made on the first random access to a text that is
+  // not ASCII.
   mutable std::once_flag landmarks_made_;
   mutable std::vector<std::size_t> landmarks_;
 };
@@ -248,8 +250,8 @@ class DictObject final : public Object {
  public:
   using Entry = std::pair<Value, Value>;
 
-  // Of equal keys the first keeps its place and the last its value. Every key must be hashable (require_hashable).
-  // Throws Error kLimit beyond kMaxValueDepth.
+  // Of equal keys the first keeps its place and the last its value. Every key must be hashable
+  // (require_hashable). Throws Error kLimit beyond kMaxValueDepth.
   DictObject(Budget* budget, std::vector<Entry> entries);
 
   const std::vector<Entry>& entries() const { return entries_; }

@@ -4,8 +4,8 @@
 
 namespace sampan::jinja {
 
-// Calls on_expr for every direct child of a node that is an expression and on_stmt for every one that is a statement, in
-// the order of Jinja's node fields, on which its scope analysis depends.
+// Calls on_expr for every direct child of a node that is an expression and on_stmt for every one
+// that is a statement, in the order of Jinja's node fields, on which its scope analysis depends.
 template <class OnExpr>
 void walk_arguments(Arguments& arguments, OnExpr&& on_expr) {
   for (auto& argument : arguments.positional) on_expr(*argument);
@@ -16,7 +16,9 @@ void walk_arguments(Arguments& arguments, OnExpr&& on_expr) {
 
 template <class OnExpr>
 void walk(Expr& node, OnExpr&& on_expr) {
-  const auto each = [&](auto&... children) { ((children != nullptr ? on_expr(*children) : void()), ...); };
+  const auto each = [&](auto&... children) {
+    ((children != nullptr ? on_expr(*children) : void()), ...);
+  };
   const auto all = [&](auto& children) {
     for (auto& child : children) on_expr(*child);
   };
