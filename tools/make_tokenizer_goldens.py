@@ -12,6 +12,9 @@
       pre-tokenizer, normalizer and added-token flags) with the reference's ids of the strings in texts.jsonl, and the
       ids of models/nano's tokenizer. ids.txt has a line a string: ids, and behind "|" those with special tokens as
       plain text where they differ.
+  make_tokenizer_goldens.py time --program build/.../tokenizer_bench --folder MODEL FILE...
+      Encoding speed of Sampan (bench/text/tokenizer_bench.cpp) and of Hugging Face `tokenizers` on the same text files,
+      one after the other: MB a second of one thread's processor time, and the load time.
 
 Needs: pip install tokenizers==0.23.* tiktoken==0.14.* zstandard gguf
 """
@@ -439,6 +442,33 @@ def golden(_):
     write_ids(GOLDEN / "nano/ids.txt", texts, nano)
 
 
+def time_both(args):
+    """Speed of both on the same files; processor time, so that a busy machine matters less."""
+    import os
+    import time
+    os.environ["TOKENIZERS_PARALLELISM"] = "false"
+    run = subprocess.run([args.program, str(args.folder), *map(str, args.files)], capture_output=True, text=True, check=True)
+    load, *ours = [json.loads(line) for line in run.stdout.splitlines()]
+    start = time.process_time()
+    tokenizer = Tokenizer.from_file(str(args.folder / "tokenizer.json"))
+    print(f"load: sampan {load['load_ms']} ms, tokenizers {1e3 * (time.process_time() - start):.0f} ms")
+    for file, figures in zip(args.files, ours):
+        data = file.read_bytes()
+        text = data.decode()
+        documents = [text[i:i + 10000] for i in range(0, len(text), 10000)]
+        best = []
+        for parts in ([text], documents):
+            seconds = []
+            for _ in range(3):
+                start = time.process_time()
+                for part in parts:
+                    tokenizer.encode(part, add_special_tokens=False).ids
+                seconds.append(time.process_time() - start)
+            best.append(len(data) / min(seconds) / 1e6)
+        print(f"{file.name}: {len(data)} bytes; whole: sampan {figures['mb_per_s']} MB/s, tokenizers {best[0]:.2f} MB/s; "
+              f"in documents: sampan {figures['mb_per_s_in_documents']} MB/s, tokenizers {best[1]:.2f} MB/s", flush=True)
+
+
 def tiktoken_alphabet():
     """byte -> character of the GPT-2 byte alphabet"""
     own = [b for b in range(256) if 33 <= b <= 126 or 161 <= b <= 172 or b >= 174]
@@ -458,6 +488,11 @@ def main():
     command.add_argument("--texts", action="append", default=[])
     command.set_defaults(run=compare)
     commands.add_parser("golden").set_defaults(run=golden)
+    command = commands.add_parser("time")
+    command.add_argument("--program", required=True)
+    command.add_argument("--folder", type=Path, required=True)
+    command.add_argument("files", type=Path, nargs="+")
+    command.set_defaults(run=time_both)
     args = parser.parse_args()
     sys.exit(args.run(args))
 

@@ -1,7 +1,9 @@
 #include "kernels/matmul.h"
 
 #include <algorithm>
+#include <atomic>
 #include <cstring>
+#include <vector>
 
 #include "base/error.h"
 #include "kernels/matmul_table.h"
@@ -37,6 +39,49 @@ std::byte* job_scratch(int threads) {
   return buffer.data();
 }
 
+// Hands out jobs 0 … count - 1 to threads, each once: every thread has a run of its own, so that
+// what it reads lies in a row, and takes from the others' when it is through. Each call of take()
+// must be for a job that is left.
+class JobRuns {
+ public:
+  void reset(std::int64_t count, int threads) {
+    if (runs_.size() < static_cast<std::size_t>(threads)) {
+      runs_ = std::vector<Run>(static_cast<std::size_t>(threads));
+    }
+    threads_ = threads;
+    for (int i = 0; i < threads; ++i) {
+      runs_[static_cast<std::size_t>(i)].next = count * i / threads;
+      runs_[static_cast<std::size_t>(i)].end = count * (i + 1) / threads;
+    }
+  }
+
+  std::int64_t take(int thread) {
+    for (int i = thread;; i = (i + 1) % threads_) {
+      Run& run = runs_[static_cast<std::size_t>(i)];
+      if (run.next.load(std::memory_order_relaxed) >= run.end) continue;
+      const std::int64_t job = run.next.fetch_add(1, std::memory_order_relaxed);
+      if (job < run.end) return job;
+    }
+  }
+
+ private:
+  struct alignas(64) Run {
+    std::atomic<std::int64_t> next{0};
+    std::int64_t end = 0;
+  };
+  std::vector<Run> runs_;
+  int threads_ = 0;
+};
+
+// Calls body(job, thread) for all jobs.
+template <typename Body>
+void for_each_job(std::int64_t count, ThreadPool& pool, Body&& body) {
+  thread_local JobRuns callers_runs;
+  JobRuns& runs = callers_runs;
+  runs.reset(count, pool.size());
+  pool.parallel_for(count, [&](std::int64_t, int thread) { body(runs.take(thread), thread); });
+}
+
 // How a product is cut: blocks of tokens times strips of rows. Every output is computed whole
 // within one job, so the cut never shows in the result.
 struct Cut {
@@ -69,7 +114,7 @@ void multiply_panels(const MatmulTable& table, const WeightMatrix& w, const Quan
                            table.strip_panels, pool.size());
   std::byte* scratch = job_scratch(pool.size());
 
-  pool.parallel_for(cut.blocks * cut.strips, [&](std::int64_t index, int thread) {
+  for_each_job(cut.blocks * cut.strips, pool, [&](std::int64_t index, int thread) {
     const std::int64_t token = index / cut.strips * cut.block_tokens;
     const std::int64_t panel = index % cut.strips * cut.strip_units;
     const std::int64_t row = panel * kPanelRows;
@@ -97,7 +142,7 @@ void multiply_floats(const MatmulTable& table, const WeightMatrix& w, const Acti
   const Cut cut = cut_work(x.rows(), x_bytes, w.rows(), bytes, kFloatUnitRows, pool.size());
   std::byte* scratch = job_scratch(pool.size());
 
-  pool.parallel_for(cut.blocks * cut.strips, [&](std::int64_t index, int thread) {
+  for_each_job(cut.blocks * cut.strips, pool, [&](std::int64_t index, int thread) {
     const std::int64_t token = index / cut.strips * cut.block_tokens;
     const std::int64_t row = index % cut.strips * cut.strip_units;
     FloatJob job;

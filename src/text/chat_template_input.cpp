@@ -66,6 +66,27 @@ std::string_view strip_spaces(std::string_view text) {
   return text;
 }
 
+// Python's truth of a JSON value.
+bool is_true(const Value& value) {
+  switch (value.kind()) {
+    case Kind::kNone:
+      return false;
+    case Kind::kBool:
+    case Kind::kInt:
+      return value.as_int() != 0;
+    case Kind::kFloat:
+      return value.as_float() != 0;
+    case Kind::kString:
+      return !value.as_string().view().empty();
+    case Kind::kList:
+      return !value.as_sequence().items.empty();
+    case Kind::kDict:
+      return !value.as_dict().entries().empty();
+    default:
+      return true;
+  }
+}
+
 bool same_value(const Value& a, const Value& b) {
   if (a.is_string() && b.is_string()) return a.as_string().view() == b.as_string().view();
   return a.same_as(b);
@@ -104,11 +125,8 @@ PreparedChat::PreparedChat(jinja::Budget& budget, const Value& messages, const V
   if (!variables_["documents"].is_none()) require_objects(variables_["documents"], "documents");
   std::vector<Value> prepared;
   for (const Value& given : messages.as_sequence().items) prepared.push_back(message(given));
-  const bool continues = (continued.is(Kind::kBool) && continued.as_bool()) ||
-                         (continued.is_string() && !continued.as_string().view().empty());
-  if (continues) {
-    const Value& prompt = variables_["add_generation_prompt"];
-    if (!prompt.is_none() && !(prompt.is(Kind::kBool) && !prompt.as_bool())) {
+  if (is_true(continued)) {
+    if (is_true(variables_["add_generation_prompt"])) {
       reject("continue_final_message and add_generation_prompt are not compatible");
     }
     continue_message(prepared, continued, source);

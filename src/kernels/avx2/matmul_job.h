@@ -86,6 +86,8 @@ void multiply_panels(const PanelJob& job) {
     run.y = whole ? job.y + row : tail;
     run.y_stride = whole ? job.y_stride : kPanelRows;
     run.resume = false;
+    run.ahead = run.codes + kFetchBytes;
+    run.ahead_bytes = job.panel_bytes / job.tiles;
     if (job.tokens >= kUnpackTokens) {
       run_unpacked<F>(run, job.tokens, bytes);
     } else {

@@ -117,6 +117,8 @@ void multiply_group(const PanelJob& job, std::int64_t row) {
   run.x_stride = job.x_stride;
   run.y_stride = whole ? job.y_stride : kPanels * kPanelRows;
   run.resume = false;
+  run.ahead = run.codes[0] + kFetchBytes;
+  run.ahead_bytes = job.panel_bytes / job.tiles;
   run_job_tokens<F>(run, job.tokens,
                     reinterpret_cast<std::uint8_t*>(tail + kPanels * kPanelRows * kMaxJobTokens));
   if (!whole) copy_tail(job, row, tail, kPanels * kPanelRows);

@@ -200,6 +200,7 @@ Value python_item(Interpreter& interpreter, const Value& object, const Value& ke
       undefined_error(object);
     case Kind::kDict: {
       if (!hashable(key)) return {};
+      charge_lookup(interpreter.budget(), key);
       const Value* value = object.as_dict().find(key);
       return value == nullptr ? Value() : *value;
     }

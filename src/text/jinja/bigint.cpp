@@ -38,11 +38,19 @@ BigInt::BigInt(bool negative, Limbs limbs) : negative_(negative), limbs_(std::mo
 BigInt BigInt::parse(std::string_view digits, int base) {
   const double bits = std::log2(base) * static_cast<double>(digits.size());
   if (bits > static_cast<double>(kMaxBits)) too_large();
+  // As many digits at a time as fit a limb.
   Limbs limbs;
-  for (const char c : digits) {
-    std::uint64_t carry = static_cast<std::uint64_t>(digit_value(c));
+  for (std::size_t i = 0; i < digits.size();) {
+    std::uint64_t block = 0;
+    std::uint64_t scale = 1;
+    while (i < digits.size() && scale * static_cast<std::uint64_t>(base) < (1ull << 32)) {
+      block = block * static_cast<std::uint64_t>(base) +
+              static_cast<std::uint64_t>(digit_value(digits[i++]));
+      scale *= static_cast<std::uint64_t>(base);
+    }
+    std::uint64_t carry = block;
     for (auto& limb : limbs) {
-      carry += static_cast<std::uint64_t>(limb) * static_cast<std::uint64_t>(base);
+      carry += static_cast<std::uint64_t>(limb) * scale;
       limb = static_cast<std::uint32_t>(carry);
       carry >>= 32;
     }

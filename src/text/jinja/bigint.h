@@ -12,7 +12,7 @@ namespace sampan::jinja {
 // Immutable.
 class BigInt {
  public:
-  static constexpr std::size_t kMaxBits = 1u << 16;
+  static constexpr std::size_t kMaxBits = 1u << 15;
 
   BigInt() = default;
   BigInt(std::int64_t value);  // NOLINT: an int is a BigInt wherever one is asked for

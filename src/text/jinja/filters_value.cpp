@@ -115,7 +115,8 @@ Value filter_int(Interpreter& interpreter, const Value& subject, CallArgs& args)
   }
   if (!subject.is_string()) return fallback;
   const std::string_view text = subject.as_string().view();
-  interpreter.budget().work(text.size());
+  const std::size_t digits = std::min<std::size_t>(text.size(), 5000);  // longer ones are refused
+  interpreter.budget().work(text.size() + digits * digits / 32);
   const std::int64_t base = given.integer(1, 10);
   if (base == 0 || (base >= 2 && base <= 36)) {
     if (auto whole = parse_int(text, static_cast<int>(base))) {

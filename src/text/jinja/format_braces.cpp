@@ -299,6 +299,7 @@ class BraceFormatter {
     if (std::string_view("bdoxX").find(type) == std::string_view::npos) unknown_code(type, "int");
     if (spec.group == ',' && type != 'd') value_error("Cannot specify ',' with this type.");
     if (spec.group != 0 && spec.type == 'n') value_error("Cannot specify a separator with 'n'.");
+    charge_number(interpreter_.budget(), value);
     NumberStyle style;
     style.type = type;
     style.alternate = spec.alternate;

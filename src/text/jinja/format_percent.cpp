@@ -255,6 +255,7 @@ class PercentFormatter {
       fail(ErrorCode::kInvalidArgument, "%{} format: {} is required, not {}", spec.type,
            decimal ? "a real number" : "an integer", type_name(value));
     }
+    charge_number(interpreter_.budget(), integral);
     NumberStyle style = spec.number;
     style.type = decimal ? 'd' : spec.type;
     style.precision = static_cast<int>(spec.precision);

@@ -39,6 +39,7 @@ class JsonWriter {
         return put(value.as_bool() ? "true" : "false");
       case Kind::kInt:
       case Kind::kBigInt:
+        charge_number(interpreter_.budget(), value);
         return put(number_text(value));
       case Kind::kFloat:
         return put(float_text(value.as_float()));
@@ -124,6 +125,7 @@ class JsonWriter {
         return put(name.as_bool() ? "\"true\"" : "\"false\"");
       case Kind::kInt:
       case Kind::kBigInt:
+        charge_number(interpreter_.budget(), name);
         return put("\"" + number_text(name) + "\"");
       case Kind::kFloat:
         return put("\"" + float_text(name.as_float()) + "\"");

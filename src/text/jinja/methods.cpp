@@ -51,8 +51,9 @@ Value view_method(Interpreter& interpreter, const Value& self, CallArgs& args) {
   return make_value<ViewObject>(Kind::kView, &interpreter.budget(), what, self);
 }
 
-Value get_method(Interpreter&, const Value& self, CallArgs& args) {
+Value get_method(Interpreter& interpreter, const Value& self, CallArgs& args) {
   const auto given = Parameters::positional("get", args, 1, 2);
+  charge_lookup(interpreter.budget(), given[0]);
   require_hashable(given[0]);
   const Value* value = self.as_dict().find(given[0]);
   if (value != nullptr) return *value;
@@ -80,8 +81,9 @@ Value bit_length_method(Interpreter&, const Value& self, CallArgs& args) {
   return Value::integer(static_cast<std::int64_t>(to_big(self).bit_length()));
 }
 
-Value bit_count_method(Interpreter&, const Value& self, CallArgs& args) {
+Value bit_count_method(Interpreter& interpreter, const Value& self, CallArgs& args) {
   Parameters::positional("bit_count", args, 0, 0);
+  charge_number(interpreter.budget(), self);
   const std::string bits = to_big(self).to_string(2);
   return Value::integer(std::count(bits.begin(), bits.end(), '1'));
 }

@@ -384,6 +384,12 @@ std::string number_text(const Value& number) {
   return text;
 }
 
+void charge_number(Budget& budget, const Value& number) {
+  if (!number.is(Kind::kBigInt)) return;
+  const std::size_t bytes = number.as<BigIntObject>().value.bytes();
+  budget.work(bytes * bytes / 8);
+}
+
 std::optional<BigInt> parse_int(std::string_view text, int base) {
   const auto numeral = ascii_numeral(text);
   if (!numeral) return std::nullopt;

@@ -46,6 +46,9 @@ std::string fixed_digits(double value, int precision);
 // str() of an int, bool or float.
 std::string number_text(const Value& number);
 
+// Counts the work of printing a number, which for a large integer grows with its length squared.
+void charge_number(Budget& budget, const Value& number);
+
 // int(text, base) of Python, with signs, prefixes, underscores and digits of any script; nothing
 // where it raises ValueError.
 std::optional<BigInt> parse_int(std::string_view text, int base = 10);

@@ -137,7 +137,7 @@ Value add_strings(Interpreter& interpreter, const Value& a, const Value& b) {
   const Value right = markup ? escape(interpreter, b) : b;
   const Text& x = left.as_string().text();
   const Text& y = right.as_string().text();
-  interpreter.budget().work(x.bytes.size() + y.bytes.size());
+  interpreter.budget().work(x.cost() + y.cost());
   TextBuilder out(interpreter.budget());
   out.append(x);
   out.append(y);
@@ -395,6 +395,7 @@ bool contains(Interpreter& interpreter, const Value& container, const Value& ite
       return any_equal(interpreter, container.as_sequence().items, item);
     case Kind::kDict:
       require_hashable(item);
+      charge_lookup(interpreter.budget(), item);
       return container.as_dict().find(item) != nullptr;
     case Kind::kView:
       return view_contains(interpreter, container.as<ViewObject>(), item);

@@ -123,6 +123,7 @@ class Printer {
 
   void scalar(const Value& value) {
     if (value.is_number()) {
+      charge_number(interpreter_.budget(), value);
       out_.append(number_text(value), value.trusted());
     } else if (value.is_none()) {
       put("None");
@@ -215,7 +216,7 @@ void append_repr(Interpreter& interpreter, TextBuilder& out, const Value& value)
 void append_str(Interpreter& interpreter, TextBuilder& out, const Value& value) {
   if (value.is_string()) {
     const Text& text = value.as_string().text();
-    interpreter.budget().work(text.bytes.size());
+    interpreter.budget().work(text.cost());
     out.append(text);
   } else if (!value.is_undefined()) {
     append_repr(interpreter, out, value);

@@ -104,7 +104,9 @@ Value replace_empty(Interpreter& interpreter, const StringObject& string,
 
 Value substring(Interpreter& interpreter, const StringObject& string, std::size_t begin,
                 std::size_t end) {
-  interpreter.budget().work(end > begin ? end - begin : 0);
+  const std::size_t size = end > begin ? end - begin : 0;
+  const bool uniform = string.text().provenance.uniform();
+  interpreter.budget().work(uniform ? size : std::min(string.text().cost(), 16 * size));
   return interpreter.string(slice_text(string.text(), begin, end), string.markup());
 }
 

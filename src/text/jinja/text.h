@@ -32,6 +32,9 @@ class Provenance {
 struct Text {
   std::string bytes;
   Provenance provenance;
+
+  // What copying it costs, in bytes.
+  std::size_t cost() const { return bytes.size() + 16 * provenance.flips().size(); }
 };
 
 // Appends pieces to a text, keeping every byte's provenance.

@@ -71,9 +71,7 @@ void Object::grow(std::size_t bytes) {
 }
 
 Value Value::real(double value, bool trusted) {
-  Value out = scalar(Kind::kFloat, 0, trusted);
-  out.real_ = value;
-  return out;
+  return scalar(Kind::kFloat, std::bit_cast<std::int64_t>(value), trusted);
 }
 
 Value Value::string(std::string utf8, bool trusted) {
@@ -210,6 +208,10 @@ int compare_keys(const Value& a, const Value& b) {
   if (a.is(Kind::kFunction)) return sign(a.as_int() < b.as_int(), a.as_int() > b.as_int());
   if (a.is_undefined()) return 0;  // every Undefined equals every other
   return sign(std::less<>()(a.object(), b.object()), std::less<>()(b.object(), a.object()));
+}
+
+void charge_lookup(Budget& budget, const Value& key) {
+  if (key.is_string()) budget.work(key.as_string().view().size() * 8);
 }
 
 void require_hashable(const Value& key) {

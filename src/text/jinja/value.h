@@ -1,6 +1,7 @@
 #pragma once
 
 #include <atomic>
+#include <bit>
 #include <cstddef>
 #include <cstdint>
 #include <memory>
@@ -105,27 +106,28 @@ class DictObject;
 
 class Value {
  public:
-  Value() noexcept : kind_(Kind::kMissing), integer_(0) {}
+  Value() noexcept : kind_(Kind::kMissing) {}
   // Takes a share of `object`, which may be null for kUndefined only.
-  Value(Kind kind, const Object* object) noexcept : kind_(kind), object_(object) {
-    if (object_ != nullptr) object_->retain();
+  Value(Kind kind, const Object* object) noexcept
+      : kind_(kind), payload_(std::bit_cast<std::int64_t>(object)) {
+    if (object != nullptr) object->retain();
   }
   Value(const Value& other) noexcept
-      : kind_(other.kind_), trusted_(other.trusted_), integer_(other.integer_) {
-    if (shared()) object_->retain();
+      : kind_(other.kind_), trusted_(other.trusted_), payload_(other.payload_) {
+    if (shared()) pointer()->retain();
   }
   Value(Value&& other) noexcept
-      : kind_(other.kind_), trusted_(other.trusted_), integer_(other.integer_) {
+      : kind_(other.kind_), trusted_(other.trusted_), payload_(other.payload_) {
     other.kind_ = Kind::kMissing;
   }
   Value& operator=(Value other) noexcept {
     std::swap(kind_, other.kind_);
     std::swap(trusted_, other.trusted_);
-    std::swap(integer_, other.integer_);
+    std::swap(payload_, other.payload_);
     return *this;
   }
   ~Value() {
-    if (shared()) object_->release();
+    if (shared()) pointer()->release();
   }
 
   // `trusted`: made by the template, so that its digits printed are the template's own.
@@ -158,26 +160,26 @@ class Value {
   bool trusted() const { return trusted_; }
 
   // Each requires the kind that it names.
-  bool as_bool() const { return integer_ != 0; }
-  std::int64_t as_int() const { return integer_; }  // kInt, kBool, kFunction
-  double as_float() const { return real_; }
+  bool as_bool() const { return payload_ != 0; }
+  std::int64_t as_int() const { return payload_; }  // kInt, kBool, kFunction
+  double as_float() const { return std::bit_cast<double>(payload_); }
   const StringObject& as_string() const;
   const SequenceObject& as_sequence() const;  // kList, kTuple
   const DictObject& as_dict() const;
-  const Object* object() const { return shared() ? object_ : nullptr; }
+  const Object* object() const { return shared() ? pointer() : nullptr; }
   template <class T>
   const T& as() const {
-    return static_cast<const T&>(*object_);
+    return static_cast<const T&>(*pointer());
   }
   // For the few objects that change.
   template <class T>
   T& as_mutable() const {
-    return const_cast<T&>(static_cast<const T&>(*object_));
+    return const_cast<T&>(static_cast<const T&>(*pointer()));
   }
 
   // Python's `is`.
   bool same_as(const Value& other) const {
-    return kind_ == other.kind_ && integer_ == other.integer_;
+    return kind_ == other.kind_ && payload_ == other.payload_;
   }
 
  private:
@@ -185,20 +187,17 @@ class Value {
     Value value;
     value.kind_ = kind;
     value.trusted_ = trusted;
-    value.integer_ = payload;
+    value.payload_ = payload;
     return value;
   }
   bool shared() const {
-    return kind_ >= Kind::kBigInt || (kind_ == Kind::kUndefined && object_ != nullptr);
+    return kind_ >= Kind::kBigInt || (kind_ == Kind::kUndefined && payload_ != 0);
   }
+  const Object* pointer() const { return std::bit_cast<const Object*>(payload_); }
 
   Kind kind_;
   bool trusted_ = false;
-  union {
-    std::int64_t integer_;
-    double real_;
-    const Object* object_;
-  };
+  std::int64_t payload_ = 0;  // a number, a double's bits, or the address of an Object
 };
 
 class BigIntObject final : public Object {
@@ -266,6 +265,8 @@ class DictObject final : public Object {
 
 // A total order over hashable values in which equal means equal to Python.
 int compare_keys(const Value& a, const Value& b);
+// Counts the work of looking a key up among many.
+void charge_lookup(Budget& budget, const Value& key);
 // Throws Error kInvalidArgument for lists, dicts and what holds them.
 void require_hashable(const Value& key);
 
