@@ -30,12 +30,12 @@ DownloadTask DownloadQueue::next(int worker) {
   std::unique_lock lock(mutex_);
   while (true) {
     if (error_ || jobs_done_ == jobs_.size() || (stop_ != nullptr && stop_->load())) return {};
-    if (auto task = try_next(worker, Clock::now())) return *task;
+    if (auto task = try_next(worker, DownloadClock::now())) return *task;
     changed_.wait_for(lock, kLongestWait);  // a bounded wait: stop_ and the clock notify nobody
   }
 }
 
-std::optional<DownloadTask> DownloadQueue::try_next(int worker, Clock::time_point now) {
+std::optional<DownloadTask> DownloadQueue::try_next(int worker, DownloadClock::time_point now) {
   while (first_unfinished_ < jobs_.size() &&
          jobs_[first_unfinished_]->state == FileJob::State::kDone) {
     ++first_unfinished_;
@@ -103,7 +103,6 @@ void DownloadQueue::opened(FileJob& job) {
     job.pieces[piece] = is_done ? FileJob::Piece::kDone : FileJob::Piece::kMissing;
     job.pieces_left += is_done ? 0 : 1;
   }
-  job.resumed = done > 0;
   job.state = FileJob::State::kActive;
   done_bytes_ += static_cast<std::int64_t>(done);
   changed_.notify_all();
@@ -112,7 +111,7 @@ void DownloadQueue::opened(FileJob& job) {
 void DownloadQueue::opened_busy(FileJob& job) {
   const std::lock_guard lock(mutex_);
   job.state = FileJob::State::kWaiting;
-  job.not_before = Clock::now() + kBusyDelay;
+  job.not_before = DownloadClock::now() + kBusyDelay;
   if (job.busy_noted) return;
   job.busy_noted = true;
   if (notes_.size() < kMaxNotes)
@@ -192,13 +191,13 @@ void DownloadQueue::release(FileJob& job, const Span& span) {
 }
 
 void DownloadQueue::release_failed(FileJob& job, const Span& span, const TransientError& error,
-                                   Clock::time_point began, std::uint64_t new_bytes) {
+                                   DownloadClock::time_point began, std::uint64_t new_bytes) {
   const std::lock_guard lock(mutex_);
   free_pieces(job, span);
   if (new_bytes >= kProgressBytes) job.failures = 0;
   // Connections that were open together and fail together have failed once.
   if (job.failures > 0 && began < job.last_failure) return;
-  const auto now = Clock::now();
+  const auto now = DownloadClock::now();
   job.last_failure = now;
   if (++job.failures >= tuning_.max_attempts) {
     if (!error_) {
@@ -241,7 +240,6 @@ void DownloadQueue::restart(FileJob& job) {
   job.first_missing = 0;
   job.leftovers.clear();
   job.direct_url.reset();
-  job.resumed = false;
   ++job.restarts;
   job.state = FileJob::State::kActive;
   done_bytes_ -= static_cast<std::int64_t>(job.file.size);

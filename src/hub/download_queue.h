@@ -20,7 +20,7 @@
 
 namespace sampan {
 
-using Clock = std::chrono::steady_clock;
+using DownloadClock = std::chrono::steady_clock;
 
 // One file to download, as the queue and one or more workers see it. What the queue's lock guards
 // is private to the queue; the rest is set before a worker can see it.
@@ -32,7 +32,6 @@ struct FileJob {
   std::optional<FileLock> lock;          // from opening to the end
   std::unique_ptr<PartialFile> partial;  // likewise
   std::string sha256;                    // once done
-  bool resumed = false;                  // holds pieces from an earlier run
   int restarts = 0;                      // from scratch, after a wrong digest
 
  private:
@@ -43,14 +42,14 @@ struct FileJob {
   std::vector<Piece> pieces;
   std::size_t pieces_left = 0;
   std::size_t first_missing = 0;  // none before it
-  std::map<std::size_t, std::vector<std::byte>>
-      leftovers;                       // the beginnings of pieces that a cut connection left
+  // The beginnings of pieces that a cut connection left.
+  std::map<std::size_t, std::vector<std::byte>> leftovers;
   int spans = 0;                       // workers at it
   bool is_sequential = false;          // its server sends whole files only: one worker at a time
   bool has_sequential_worker = false;  // which receives the whole file
   int failures = 0;                    // in a row
-  Clock::time_point last_failure{};
-  Clock::time_point not_before{};
+  DownloadClock::time_point last_failure{};
+  DownloadClock::time_point not_before{};
   bool busy_noted = false;
   std::optional<Url> direct_url;  // where the hub redirected to
 };
@@ -73,8 +72,8 @@ struct DownloadProgress {
   std::uint64_t network_bytes = 0;  // received in this run
   std::size_t files_done = 0;
   std::string current;  // a file under way
-  std::vector<std::string>
-      notes;  // events since the last call: retries, files begun by other processes
+  // Events since the last call: retries, files begun by other processes.
+  std::vector<std::string> notes;
 };
 
 // Hands out work to the workers of a download and decides on retries. Thread-safe.
@@ -112,7 +111,7 @@ class DownloadQueue {
   void release(FileJob& job, const Span& span);
   // new_bytes: how much of what was missing arrived before the failure.
   void release_failed(FileJob& job, const Span& span, const TransientError& error,
-                      Clock::time_point began, std::uint64_t new_bytes);
+                      DownloadClock::time_point began, std::uint64_t new_bytes);
 
   // Ends of a kFinish task: published, or to be fetched again from scratch (its partial file was
   // reset).
@@ -128,7 +127,7 @@ class DownloadQueue {
   bool is_over(std::exception_ptr* error);
 
  private:
-  std::optional<DownloadTask> try_next(int worker, Clock::time_point now);
+  std::optional<DownloadTask> try_next(int worker, DownloadClock::time_point now);
   std::optional<Span> claim(FileJob& job);
   void free_pieces(FileJob& job, const Span& span);
   std::size_t span_pieces(const FileJob& job) const;
@@ -141,9 +140,9 @@ class DownloadQueue {
   std::mutex mutex_;
   std::condition_variable changed_;
   std::size_t jobs_done_ = 0;
-  std::size_t first_unfinished_ = 0;  // all jobs before it are done
-  int worker_limit_;                  // halved by each 429 and 503
-  Clock::time_point resume_at_{};     // all workers wait until then, after a 429 or 503
+  std::size_t first_unfinished_ = 0;       // all jobs before it are done
+  int worker_limit_;                       // halved by each 429 and 503
+  DownloadClock::time_point resume_at_{};  // all workers wait until then, after a 429 or 503
   std::exception_ptr error_;
   std::vector<std::string> notes_;
   std::atomic<std::int64_t> done_bytes_{0};

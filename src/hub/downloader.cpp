@@ -196,7 +196,7 @@ class Worker {
   }
 
   void fetch(FileJob& job, Span& span) {
-    const auto began = Clock::now();
+    const auto began = DownloadClock::now();
     std::uint64_t new_bytes = 0;
     try {
       fetch_span(job, span, new_bytes);
@@ -304,12 +304,12 @@ void run_workers(DownloadQueue& queue, std::vector<std::unique_ptr<Worker>>& wor
   std::exception_ptr error;
   try {
     for (auto& worker : workers) threads.emplace_back([&worker] { worker->run(); });
-    auto last_report = Clock::now();
+    auto last_report = DownloadClock::now();
     while (!queue.is_over(&error)) {
       std::this_thread::sleep_for(kPollInterval);
       if (cancel && cancel()) throw PullCancelled();
-      if (Clock::now() - last_report < kReportInterval) continue;
-      last_report = Clock::now();
+      if (DownloadClock::now() - last_report < kReportInterval) continue;
+      last_report = DownloadClock::now();
       report(queue.progress());
     }
   } catch (...) {

@@ -77,8 +77,8 @@ struct HttpRequest {
   Url endpoint;  // the hub's: what redirects are judged by
   std::optional<std::pair<std::uint64_t, std::uint64_t>> range;  // first and last byte
   const Credentials* credentials = nullptr;
-  bool is_redirect_target =
-      false;  // url was learnt from a redirect, so its address is judged like one
+  // The URL was learnt from a redirect, so its address is judged like one.
+  bool is_redirect_target = false;
 };
 
 // Receives a 200 or 206 reply.

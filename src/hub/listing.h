@@ -17,10 +17,10 @@ namespace sampan {
 struct RepoFile {
   std::string path;  // relative, '/' between components, safe to join to a folder (check_repo_path)
   std::uint64_t size = 0;
-  std::string
-      sha256;  // 64 hexadecimal digits, or empty where the hub gives none (files outside Git LFS)
-  std::string
-      git_oid;  // git's blob id, 40 hexadecimal digits, where the hub gives no SHA-256; or empty
+  // 64 hexadecimal digits, or empty where the hub gives none (files outside Git LFS).
+  std::string sha256;
+  // Git's blob id, 40 hexadecimal digits, where the hub gives no SHA-256; or empty.
+  std::string git_oid;
   bool operator==(const RepoFile&) const = default;
 };
 

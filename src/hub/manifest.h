@@ -24,8 +24,8 @@ struct ManifestFile {
 struct Manifest {
   ModelName name;        // revision: what the user asked for (a branch, a tag, a commit), resolved
   std::string endpoint;  // "https://huggingface.co"
-  std::string
-      commit;  // the full commit id; "files-…" (a digest of the listing) where the hub tells none
+  // The full commit id; "files-…" (a digest of the listing) where the hub tells none.
+  std::string commit;
   std::string license;              // as the hub says it; empty if it does not
   std::string pulled_at;            // UTC, "2026-11-25T01:02:03Z"
   std::vector<ManifestFile> files;  // by path

@@ -24,8 +24,8 @@ struct ModelName {
 
   std::string repository() const;  // "org/name", or "name" without an owner
   std::string to_string() const;   // "hf:org/name" or "hf:org/name:revision"
-  std::string revision_or_main()
-      const;  // revision, or "main" (Hugging Face), "master" (ModelScope)
+  // Revision, or "main" (Hugging Face), "master" (ModelScope).
+  std::string revision_or_main() const;
   bool operator==(const ModelName&) const = default;
 };
 

@@ -32,8 +32,8 @@ struct StoreEntry {
 struct BadFile {
   ModelName name;
   std::filesystem::path path;
-  std::string
-      problem;  // "is missing", "size 12, 34 in the manifest", "SHA-256 …, … in the manifest"
+  // "is missing", "size 12, 34 in the manifest", "SHA-256 …, … in the manifest".
+  std::string problem;
 };
 
 struct VerifyReport {

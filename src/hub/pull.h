@@ -22,8 +22,8 @@ struct PullProgress {
   std::size_t done_files = 0;
   std::string commit;  // once known
   std::string file;    // under way
-  std::vector<std::string>
-      notes;  // events since the last call ("…: HTTP status 503, again in 2 s")
+  // Events since the last call ("…: HTTP status 503, again in 2 s").
+  std::vector<std::string> notes;
 };
 
 struct PullOptions {
@@ -33,8 +33,8 @@ struct PullOptions {
   bool recheck = false;  // read again what is in the store already and replace what is damaged
   NetworkTuning network;
   CancelCheck cancel;  // for Ctrl-C: once it says true, pull throws PullCancelled
-  std::function<void(const PullProgress&)>
-      progress;  // about ten times a second, from the calling thread
+  // About ten times a second, from the calling thread.
+  std::function<void(const PullProgress&)> progress;
 };
 
 // Downloads a model into the store, or finds that it is there. After an interruption of any kind (a

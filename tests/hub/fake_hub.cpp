@@ -261,7 +261,13 @@ PullOptions fast_options(const FakeHub& hub, const fs::path& folder) {
 }
 
 TemporaryFolder::TemporaryFolder() {
-  std::string pattern = (fs::temp_directory_path() / "sampan-hub-XXXXXX").string();
+  // In memory where there is room: a store syncs every file that it writes, which a busy disk makes
+  // slow.
+  const fs::path memory = "/dev/shm";
+  std::error_code error;
+  const bool has_room = fs::space(memory, error).available > (1u << 30) && !error;
+  std::string pattern =
+      ((has_room ? memory : fs::temp_directory_path()) / "sampan-hub-XXXXXX").string();
   if (::mkdtemp(pattern.data()) == nullptr) throw std::runtime_error("no temporary folder");
   path_ = pattern;
 }
