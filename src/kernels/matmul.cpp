@@ -9,6 +9,7 @@
 #include "kernels/matmul_table.h"
 #include "kernels/panels.h"
 #include "kernels/quantized_activations.h"
+#include "kernels/weight_memory.h"
 
 namespace sampan {
 namespace {
@@ -219,22 +220,24 @@ WeightMatrix WeightMatrix::make(const TensorView& source, std::span<const std::i
   const std::int64_t source_row_bytes = row_bytes(source.dtype, w.columns_);
   if (kind != ActivationKind::kFloat) {
     w.bytes_ = ceil_div(w.rows_, kPanelRows) * panel_bytes(source.dtype, w.columns_);
-    w.owned_ = Buffer(static_cast<std::size_t>(w.bytes_));
-    pack_panels(source, row_order, w.owned_.data(), pool);
-    w.data_ = w.owned_.data();
+    const std::shared_ptr<std::byte> memory = allocate_weights(static_cast<std::size_t>(w.bytes_));
+    pack_panels(source, row_order, memory.get(), pool);
+    w.owned_ = memory;
+    w.data_ = memory.get();
     return w;
   }
   w.bytes_ = w.rows_ * source_row_bytes;
   w.data_ = source.data;
   if (!row_order.empty()) {
-    w.owned_ = Buffer(static_cast<std::size_t>(w.bytes_));
+    const std::shared_ptr<std::byte> memory = allocate_weights(static_cast<std::size_t>(w.bytes_));
     for (std::int64_t i = 0; i < w.rows_; ++i) {
       const std::int64_t from = row_order[static_cast<std::size_t>(i)];
       SAMPAN_CHECK(from >= 0 && from < source.rows());
-      std::memcpy(w.owned_.data() + i * source_row_bytes, source.data + from * source_row_bytes,
+      std::memcpy(memory.get() + i * source_row_bytes, source.data + from * source_row_bytes,
                   static_cast<std::size_t>(source_row_bytes));
     }
-    w.data_ = w.owned_.data();
+    w.owned_ = memory;
+    w.data_ = memory.get();
   }
   return w;
 }

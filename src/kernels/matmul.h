@@ -57,7 +57,7 @@ class WeightMatrix {
   // Bytes that one product with a single row of activations reads.
   std::int64_t bytes() const { return bytes_; }
   // Bytes that it owns (0 when the source is borrowed).
-  std::int64_t owned_bytes() const { return static_cast<std::int64_t>(owned_.size()); }
+  std::int64_t owned_bytes() const { return owned_ ? bytes_ : 0; }
 
  private:
   DType dtype_ = DType::kF32;
@@ -65,7 +65,7 @@ class WeightMatrix {
   std::int64_t columns_ = 0;
   std::int64_t bytes_ = 0;
   const std::byte* data_ = nullptr;
-  Buffer owned_;
+  std::shared_ptr<const std::byte> owned_;  // kernels/weight_memory.h
 };
 
 // Rows of activations in the forms that products read; a quantised form is made once and shared by

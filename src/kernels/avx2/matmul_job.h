@@ -28,6 +28,7 @@ void run_all_tokens(PanelRun run, std::int64_t tokens) {
   for (std::int64_t tiles = (tokens + kMaxTokens - 1) / kMaxTokens; tiles > 0; --tiles) {
     const std::int64_t now = (tokens + tiles - 1) / tiles;
     run_some_tokens<F, Codes, kSmallest, kMaxTokens>(run, now);
+    run.ahead_bytes = 0;  // the first tile of tokens has brought them in
     run.x += now * run.x_stride;
     run.y += now * run.y_stride;
     tokens -= now;
@@ -62,6 +63,7 @@ void run_unpacked(PanelRun run, std::int64_t tokens, std::uint8_t* bytes) {
     run.tiles = all.tiles - from < kStretch ? all.tiles - from : kStretch;
     run.resume = from > 0;
     run.x = all.x + from * kBlockBytes;
+    run.ahead = all.ahead + from * all.ahead_bytes;
     run.header = all.header + from * kFormat.header_bytes;
     unpack_panel<F>(all.codes + from * kFormat.code_bytes, run.tiles * (kFormat.tile_columns / 32),
                     bytes);

@@ -26,15 +26,13 @@ struct PanelRun {
   float* y;  // 16 rows side by side
   std::int64_t y_stride;
   bool resume;  // goes on from the sums in y
-  // Where weights come from memory: what will be needed some time after the first tile, and bytes
-  // to fetch a tile (0: none).
+  // Where weights come from memory: what is to be fetched from the first tile on, and bytes a tile
+  // (0: none).
   const std::uint8_t* ahead;
   std::int64_t ahead_bytes;
 };
 
-// Up to so many tokens a product waits for memory more than for arithmetic.
-constexpr int kFetchTokens = 2;
-// How far ahead of the codes weights are fetched: more than memory's latency times its speed.
+// How far ahead of a panel's codes weights are fetched: more than memory's latency times its speed.
 constexpr std::int64_t kFetchBytes = 4096;
 
 // Column groups in the order in which they are taken: both nibbles of a byte together where their
@@ -158,11 +156,9 @@ template <typename F, typename Codes, int kTokens>
   const std::uint8_t* header = run.header;
   const std::uint8_t* codes = run.codes;
   const __m256i ones[2] = {_mm256_set1_epi16(1), _mm256_set1_epi16(1)};
-  [[maybe_unused]] const std::uint8_t* ahead = run.ahead;
+  const std::uint8_t* ahead = run.ahead;
   for (std::int64_t tile = 0; tile < run.tiles; ++tile) {
-    if constexpr (kTokens <= kFetchTokens) {
-      fetch_lines(ahead, run.ahead + (tile + 1) * run.ahead_bytes);
-    }
+    fetch_lines(ahead, run.ahead + (tile + 1) * run.ahead_bytes);
     __m256i sums[kTokens][2];
     unroll<kTokens>([&](auto t) SAMPAN_INLINE {
       constexpr int kT = decltype(t)::value;
@@ -262,11 +258,9 @@ template <typename F, typename Codes, int kTokens>
   start(run, x, acc);
   const std::uint8_t* header = run.header;
   const std::uint8_t* codes = run.codes;
-  [[maybe_unused]] const std::uint8_t* ahead = run.ahead;
+  const std::uint8_t* ahead = run.ahead;
   for (std::int64_t tile = 0; tile < run.tiles; ++tile) {
-    if constexpr (kTokens <= kFetchTokens) {
-      fetch_lines(ahead, run.ahead + (tile + 1) * run.ahead_bytes);
-    }
+    fetch_lines(ahead, run.ahead + (tile + 1) * run.ahead_bytes);
     __m256i sums[kTokens][2] = {};
     const std::byte* q[kTokens];
     unroll<kTokens>([&](auto t) SAMPAN_INLINE { q[decltype(t)::value] = x[decltype(t)::value]; });

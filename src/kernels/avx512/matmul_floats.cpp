@@ -50,6 +50,7 @@ struct Tile {
   bool last;     // folds the lanes into y
   float* y;
   std::int64_t y_stride;
+  bool fetch;  // the next rows from memory
 };
 
 SAMPAN_INLINE inline float fold(__m512 lanes) {
@@ -75,6 +76,18 @@ SAMPAN_INLINE inline __m128 fold4(__m512 a, __m512 b, __m512 c, __m512 d) {
   const __m512 one = _mm512_add_ps(two, _mm512_permute_ps(two, 0xB1));
   const __m512i firsts = _mm512_setr_epi32(0, 4, 8, 12, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0);
   return _mm512_castps512_ps128(_mm512_permutexvar_ps(firsts, one));
+}
+
+// Two groups of columns of the rows that come after these.
+template <typename W, int kRows>
+SAMPAN_INLINE inline void fetch_next_rows(const std::byte* const (&w)[kRows], std::int64_t w_stride,
+                                          std::int64_t k) {
+  unroll<kRows>([&](auto r) SAMPAN_INLINE {
+    const std::byte* next = w[decltype(r)::value] + kRows * w_stride + k * W::kBytes;
+    for (int line = 0; line < 2 * kLanes * W::kBytes; line += 64) {
+      _mm_prefetch(next + line, _MM_HINT_T0);
+    }
+  });
 }
 
 template <typename W, int kRows, int kTokens>
@@ -109,7 +122,15 @@ template <typename W, int kRows, int kTokens>
     });
   };
   const std::int64_t whole = tile.columns / kLanes * kLanes;
-  for (std::int64_t k = 0; k < whole; k += kLanes) add_group(k, kAll);
+  std::int64_t k = 0;
+  if (tile.fetch) {
+    for (; k + 2 * kLanes <= whole; k += 2 * kLanes) {
+      fetch_next_rows<W, kRows>(w, tile.w_stride, k);
+      add_group(k, kAll);
+      add_group(k + kLanes, kAll);
+    }
+  }
+  for (; k < whole; k += kLanes) add_group(k, kAll);
   if (whole < tile.columns) {
     add_group(whole, static_cast<__mmask16>((1 << (tile.columns - whole)) - 1));
   }
@@ -159,8 +180,7 @@ void multiply_up_to(const Tile& tile, std::int64_t rows, std::int64_t tokens) {
 
 // A tile's tokens with all rows and columns.
 template <typename W>
-void multiply_tokens(Tile tile, std::int64_t rows, std::int64_t tokens) {
-  const std::int64_t stretch = kTileFloats / tokens / kLanes * kLanes;
+void multiply_tokens(Tile tile, std::int64_t rows, std::int64_t tokens, std::int64_t stretch) {
   const std::int64_t columns = tile.columns;
   for (std::int64_t from = 0; from < columns; from += stretch) {
     tile.first = from == 0;
@@ -183,10 +203,16 @@ void multiply_floats(const FloatJob& job) {
   tile.lanes = reinterpret_cast<float*>(job.scratch);
   tile.y = job.y;
   tile.y_stride = job.y_stride;
+  tile.fetch = true;
   std::int64_t tokens = job.tokens;
   for (std::int64_t tiles = (tokens + kTileTokens - 1) / kTileTokens; tiles > 0; --tiles) {
     const std::int64_t now = (tokens + tiles - 1) / tiles;
-    multiply_tokens<W>(tile, job.rows, now);
+    // With one tile only the weights come from memory at any rate, and one stretch reads them in
+    // order.
+    const bool alone = now == job.tokens;
+    const std::int64_t stretch = alone ? job.columns : kTileFloats / now / kLanes * kLanes;
+    multiply_tokens<W>(tile, job.rows, now, stretch);
+    tile.fetch = false;  // the first tile of tokens has brought them in
     tile.x += now * tile.x_stride;
     tile.y += now * tile.y_stride;
     tokens -= now;

@@ -36,6 +36,7 @@ void run_all_tokens(PanelRun<kPanels> run, std::int64_t tokens) {
   for (std::int64_t tiles = (tokens + kLargest - 1) / kLargest; tiles > 0; --tiles) {
     const std::int64_t now = (tokens + tiles - 1) / tiles;
     run_some_tokens<F, Codes, kSmallest, kLargest>(run, now);
+    run.ahead_bytes = 0;  // the first tile of tokens has brought them in
     run.x += now * run.x_stride;
     for (float*& y : run.y) y += now * run.y_stride;
     tokens -= now;
@@ -66,6 +67,7 @@ void run_unpacked(PanelRun<kPanels> run, std::int64_t tokens, std::uint8_t* byte
     run.tiles = all.tiles - from < kStretch ? all.tiles - from : kStretch;
     run.resume = from > 0;
     run.x = all.x + from * kBlockBytes;
+    run.ahead = all.ahead + from * all.ahead_bytes;
     for (int p = 0; p < kPanels; ++p) {
       std::uint8_t* out = bytes + p * kUnpackColumns * kPanelRows;
       unpack_panel<F>(all.codes[p] + from * kFormat.code_bytes,
@@ -117,8 +119,9 @@ void multiply_group(const PanelJob& job, std::int64_t row) {
   run.x_stride = job.x_stride;
   run.y_stride = whole ? job.y_stride : kPanels * kPanelRows;
   run.resume = false;
-  run.ahead = run.codes[0] + kFetchBytes;
-  run.ahead_bytes = job.panel_bytes / job.tiles;
+  // Two panels are two streams, one of which would run into what is fetched ahead of the other.
+  run.ahead = kPanels == 1 ? run.codes[0] + kFetchBytes : run.header[0] + kPanels * job.panel_bytes;
+  run.ahead_bytes = kPanels * job.panel_bytes / job.tiles;
   run_job_tokens<F>(run, job.tokens,
                     reinterpret_cast<std::uint8_t*>(tail + kPanels * kPanelRows * kMaxJobTokens));
   if (!whole) copy_tail(job, row, tail, kPanels * kPanelRows);

@@ -26,15 +26,13 @@ struct PanelRun {
   float* y[kPanels];  // 16 rows side by side
   std::int64_t y_stride;
   bool resume;  // goes on from the sums in y
-  // Where weights come from memory: what will be needed some time after the first tile, and bytes
-  // to fetch a tile (0: none).
+  // Where weights come from memory: what is to be fetched from the first tile on, and bytes a tile
+  // (0: none).
   const std::uint8_t* ahead;
   std::int64_t ahead_bytes;
 };
 
-// Up to so many tokens a product waits for memory more than for arithmetic.
-constexpr int kFetchTokens = 2;
-// How far ahead of the codes weights are fetched: more than memory's latency times its speed.
+// How far ahead of a panel's codes weights are fetched: more than memory's latency times its speed.
 constexpr std::int64_t kFetchBytes = 4096;
 
 // Column groups in the order in which they are taken: both nibbles of a byte together where their
@@ -123,11 +121,9 @@ template <typename F, typename Codes, int kTokens, int kPanels>
   start(run, x, acc);
   std::int64_t header_offset = 0;
   std::int64_t codes_offset = 0;
-  [[maybe_unused]] const std::uint8_t* ahead = run.ahead;
+  const std::uint8_t* ahead = run.ahead;
   for (std::int64_t tile = 0; tile < run.tiles; ++tile) {
-    if constexpr (kTokens <= kFetchTokens) {
-      fetch_lines(ahead, run.ahead + (tile + 1) * run.ahead_bytes);
-    }
+    fetch_lines(ahead, run.ahead + (tile + 1) * run.ahead_bytes);
     Sums<kTokens, kPanels> sums;
     unroll<kTokens>([&](auto t) SAMPAN_INLINE {
       constexpr int kT = decltype(t)::value;
@@ -235,11 +231,9 @@ template <typename F, typename Codes, int kTokens, int kPanels>
   start(run, x, acc);
   std::int64_t header_offset = 0;
   std::int64_t codes_offset = 0;
-  [[maybe_unused]] const std::uint8_t* ahead = run.ahead;
+  const std::uint8_t* ahead = run.ahead;
   for (std::int64_t tile = 0; tile < run.tiles; ++tile) {
-    if constexpr (kTokens <= kFetchTokens) {
-      fetch_lines(ahead, run.ahead + (tile + 1) * run.ahead_bytes);
-    }
+    fetch_lines(ahead, run.ahead + (tile + 1) * run.ahead_bytes);
     Sums<kTokens, kPanels> sums;
     for_each_sum<kTokens, kPanels>([&](auto t, auto p) SAMPAN_INLINE {
       sums.at[decltype(t)::value][decltype(p)::value] = _mm512_setzero_si512();
