@@ -30,7 +30,7 @@ FILTERS = [
     ("wordcount", []), ("xmlattr", ["bool?"]), ("pprint", []),
 ]
 LAZY = {"batch", "items", "map", "reject", "rejectattr", "select", "selectattr", "slice", "unique", "reverse"}
-CONSUMERS = ["list", "list", 'join(",")', "string", "length", "first", "tojson"]
+CONSUMERS = ["list", "list", 'join(",")', "length", "first", "tojson"]
 # Tests with what they take: nothing, a value, or a singleton.
 TESTS = [
     ("odd", ""), ("even", ""), ("divisibleby", "value"), ("defined", ""), ("undefined", ""), ("none", ""),
@@ -158,7 +158,8 @@ class Expressions:
             if self.rng.random() < 0.3:
                 default = ", default=" + self.expression(depth) if self.rng.random() < 0.4 else ""
                 return "attribute=" + self.argument("path", depth) + default
-            return "'" + self.pick([name for name, args in FILTERS if all(a[-1] in "?*" for a in args)]) + "'"
+            return "'" + self.pick([name for name, args in FILTERS
+                               if name not in LAZY and all(a[-1] in "?*" for a in args)]) + "'"
         return self.expression(depth)
 
     def filter(self, depth):
@@ -212,7 +213,8 @@ class Expressions:
             (3, lambda: pick(["xs", "ss", "ns_", "v", "[1,2,1]", "(1,2)"]) + "." + self.fill_in(pick(LIST_METHODS), depth - 1)),
             (6, lambda: pick(NAMES[:10]) + "[" + self.slice() + "]"),
             (5, lambda: inner() + "[" + self.expression(depth - 1) + "]"),
-            (12, lambda: inner() + " " + pick(["+", "-", "*", "/", "//", "%", "**", "~", "~", "+"]) + " " + inner()),
+            (11, lambda: inner() + " " + pick(["+", "-", "*", "/", "//", "%", "~", "~", "+"]) + " " + inner()),
+            (1, lambda: inner() + " ** " + pick(["0", "1", "2", "3", "-1", "0.5", "true"])),
             (6, lambda: inner() + "".join(
                 " " + pick(["==", "!=", "<", ">", "<=", ">=", "in", "not in"]) + " " + inner()
                 for _ in range(pick([1, 1, 1, 2])))),

@@ -1,7 +1,7 @@
 // Whatever a template does, it ends: within its limits or with an error.
 #include <gtest/gtest.h>
 
-#include <chrono>
+#include <ctime>
 
 #include "text/chat_template.h"
 #include "text/jinja_support.h"
@@ -12,7 +12,9 @@ namespace {
 class JinjaLimit : public testing::TestWithParam<const char*> {};
 
 TEST_P(JinjaLimit, IsAnError) {
-  EXPECT_EQ(render_error(GetParam()), ErrorCode::kLimit) << GetParam();
+  Limits limits;
+  limits.max_memory_bytes = 32u << 20;
+  EXPECT_EQ(render_error(GetParam(), "{}", limits), ErrorCode::kLimit) << GetParam();
 }
 
 INSTANTIATE_TEST_SUITE_P(
@@ -108,7 +110,7 @@ TEST(JinjaLimits, LongContentsTakeLinearTime) {
     std::string message(size, 'a');
     for (std::size_t i = 0; i < size; i += 7) message[i] = i % 2 == 0 ? ' ' : '<';
     const std::string text = "\"é " + message + "</think> tail \"";
-    const auto start = std::chrono::steady_clock::now();
+    const std::clock_t start = std::clock();  // of this process alone, whatever else runs
     render(
         "{{ s|trim }}{{ s.split('</think>')[-1].lstrip('\\n') }}{{ s|replace('<', '&lt;') }}{{ "
         "s|upper }}"
@@ -117,11 +119,11 @@ TEST(JinjaLimits, LongContentsTakeLinearTime) {
         "{{ s.split(' ')|join('+') }}{{ s ~ s }}{{ s.splitlines()|length }}{{ s.rfind('<') }}{{ "
         "s|wordcount }}",
         "{\"s\": " + text + "}");
-    return std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
+    return static_cast<double>(std::clock() - start) / CLOCKS_PER_SEC;
   };
-  seconds(10'000);
+  const double small = seconds(100'000);
   EXPECT_LT(seconds(1'000'000),
-            5.0);  // 0.1 s on an idle machine; a quadratic step would take minutes
+            40 * small + 0.05);  // ten times is linear, a hundred times quadratic
 }
 
 }  // namespace

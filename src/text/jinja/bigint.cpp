@@ -289,7 +289,7 @@ int BigInt::compare(const BigInt& other) const {
 }
 
 std::optional<double> true_divide(const BigInt& a, const BigInt& b) {
-  if (a.zero()) return 0.0;
+  if (a.zero()) return b.negative() ? -0.0 : 0.0;
   const bool negative = a.negative() != b.negative();
   BigInt dividend = a.negative() ? -a : a;
   BigInt divisor = b.negative() ? -b : b;
