@@ -24,7 +24,7 @@ struct RunOptions {
   std::optional<std::string> prompt;
   std::int64_t max_tokens = 0;
   std::vector<std::string> stop_strings, variables;
-  bool stats = false, hide_reasoning = false, trust_conversation = false;
+  bool stats = false, hide_reasoning = false, trust_conversation = false, ignore_eos = false;
   SamplingOptions sampling;
   ComputeOptions compute;
 };
@@ -74,7 +74,7 @@ struct Chat {
         text(load_model_text(path)),
         model(load_model(path, pool)),
         defaults(generation_defaults(path)),
-        session(*model, text, stop_ids(), options.compute.kv_dtype(model->default_kv_dtype()), pool) {
+        session(*model, text, options.ignore_eos ? std::vector<std::int32_t>{} : stop_ids(), options.compute.kv_dtype(model->default_kv_dtype()), pool) {
     ChatSession::Options& o = session.options();
     o.sampling = options.sampling.resolve(defaults);
     check_sampling(o.sampling);
@@ -171,6 +171,7 @@ void add_run_command(CLI::App& app, int& exit_code) {
   command->add_option("--max-tokens", options->max_tokens, "Tokens to generate at most (default: until the model ends or the context is full)")
       ->check(CLI::Range(std::int64_t{0}, std::int64_t{1} << 30))
       ->type_name("N");
+  command->add_flag("--ignore-eos", options->ignore_eos, "Go on after an end-of-text token");
   command->add_option("--stop", options->stop_strings, "End the answer before this text; may be repeated")->type_name("TEXT");
   command->add_option("--set", options->variables, "A variable of the chat template, such as enable_thinking=false; may be repeated")->type_name("NAME=VALUE");
   command->add_flag("--stats", options->stats, "Print tokens, tokens/s and GB/s after each answer");

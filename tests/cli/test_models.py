@@ -257,20 +257,22 @@ class Conversation(CliTest):
         self.assertIn("48213", (self.folder / "sampan/history").read_text())
 
     def test_ctrl_c_stops_an_answer_and_keeps_the_conversation(self):
-        # At this temperature every token is about as likely as any other, the end too: the answer goes on.
-        terminal = Terminal("run", "nano", "--temperature", "50", folder=self.folder)
+        # Without an end token only the context's 2,048 tokens end this answer.
+        terminal = Terminal("run", "nano", "--greedy", "--ignore-eos", "--stats", folder=self.folder)
         terminal.wait_for(">>> ")
         terminal.type("Tell me everything.\n")
-        terminal.wait_for("everything.")
-        time.sleep(0.3)
+        terminal.wait_for("everything.\r\n")
+        terminal.wait_for(" ")  # of the answer
         terminal.type("\x03")
-        terminal.wait_for(">>> ")
+        terminal.wait_for(" generated, ")
+        generated = int(re.search(r"(\d+) generated, ", terminal.output).group(1))
+        self.assertLess(generated, 1900)
         saved = self.folder / "chat.json"
         terminal.type(f"/save {saved}\n")
         terminal.wait_for("2 messages are in")
         terminal.type("/bye\n")
         self.assertEqual(terminal.close(), 0)
-        self.assertGreater(len(json.loads(saved.read_text())["messages"][1]["content"]), 20)
+        self.assertGreater(len(json.loads(saved.read_text())["messages"][1]["content"]), 0)
 
     def test_ctrl_c_in_one_shot_exits_with_130(self):
         process = subprocess.Popen(
