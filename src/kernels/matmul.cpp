@@ -24,6 +24,8 @@ constexpr std::int64_t kJobsPerThread = 8;
 constexpr std::int64_t kFloatUnitRows = 4;
 // Floats below which quantising is not worth waking other threads.
 constexpr std::int64_t kSerialQuantizeFloats = 16 << 10;
+// Likewise for copying rows.
+constexpr std::int64_t kSerialCopyBytes = 256 << 10;
 
 std::int64_t ceil_div(std::int64_t a, std::int64_t b) { return (a + b - 1) / b; }
 
@@ -83,84 +85,6 @@ void for_each_job(std::int64_t count, ThreadPool& pool, Body&& body) {
   pool.parallel_for(count, [&](std::int64_t, int thread) { body(runs.take(thread), thread); });
 }
 
-// How a product is cut: blocks of tokens times strips of rows. Every output is computed whole
-// within one job, so the cut never shows in the result.
-struct Cut {
-  std::int64_t block_tokens;
-  std::int64_t strip_units;  // panels or rows
-  std::int64_t blocks;
-  std::int64_t strips;
-};
-
-Cut cut_work(std::int64_t tokens, std::int64_t token_bytes, std::int64_t units,
-             std::int64_t unit_bytes, std::int64_t units_at_a_time, int threads) {
-  Cut cut;
-  const std::int64_t most =
-      std::clamp(kJobActivationBytes / token_bytes, std::int64_t{24}, kMaxJobTokens);
-  cut.blocks = ceil_div(tokens, most);
-  cut.block_tokens = ceil_div(tokens, cut.blocks);
-  const std::int64_t fair = ceil_div(units, kJobsPerThread * threads);
-  const std::int64_t wanted =
-      std::clamp<std::int64_t>(ceil_div(kJobWeightBytes, unit_bytes), 1, fair);
-  cut.strip_units = std::min(ceil_div(wanted, units_at_a_time) * units_at_a_time, kMaxJobFloatRows);
-  cut.strips = ceil_div(units, cut.strip_units);
-  return cut;
-}
-
-void multiply_panels(const MatmulTable& table, const WeightMatrix& w, const QuantizedRows& x,
-                     float* y, std::int64_t y_stride, ThreadPool& pool) {
-  const PanelKernel kernel = table.panels[static_cast<int>(w.dtype())];
-  const std::int64_t bytes = panel_bytes(w.dtype(), w.columns());
-  const Cut cut = cut_work(x.rows, x.row_stride, ceil_div(w.rows(), kPanelRows), bytes,
-                           table.strip_panels, pool.size());
-  std::byte* scratch = job_scratch(pool.size());
-
-  for_each_job(cut.blocks * cut.strips, pool, [&](std::int64_t index, int thread) {
-    const std::int64_t token = index / cut.strips * cut.block_tokens;
-    const std::int64_t panel = index % cut.strips * cut.strip_units;
-    const std::int64_t row = panel * kPanelRows;
-    PanelJob job;
-    job.panels = w.data() + panel * bytes;
-    job.panel_bytes = bytes;
-    job.header_bytes = panel_header_bytes(w.dtype(), w.columns());
-    job.tiles = x.blocks;
-    job.rows = std::min(cut.strip_units * kPanelRows, w.rows() - row);
-    job.x = x.data + token * x.row_stride;
-    job.x_stride = x.row_stride;
-    job.tokens = std::min(cut.block_tokens, x.rows - token);
-    job.y = y + token * y_stride + row;
-    job.y_stride = y_stride;
-    job.scratch = scratch + thread * kJobScratchBytes;
-    kernel(job);
-  });
-}
-
-void multiply_floats(const MatmulTable& table, const WeightMatrix& w, const Activations& x,
-                     float* y, std::int64_t y_stride, ThreadPool& pool) {
-  const FloatKernel kernel = table.floats[static_cast<int>(w.dtype())];
-  const std::int64_t bytes = row_bytes(w.dtype(), w.columns());
-  const std::int64_t x_bytes = x.columns() * static_cast<std::int64_t>(sizeof(float));
-  const Cut cut = cut_work(x.rows(), x_bytes, w.rows(), bytes, kFloatUnitRows, pool.size());
-  std::byte* scratch = job_scratch(pool.size());
-
-  for_each_job(cut.blocks * cut.strips, pool, [&](std::int64_t index, int thread) {
-    const std::int64_t token = index / cut.strips * cut.block_tokens;
-    const std::int64_t row = index % cut.strips * cut.strip_units;
-    FloatJob job;
-    job.w = w.data() + row * bytes;
-    job.w_stride = bytes;
-    job.rows = std::min(cut.strip_units, w.rows() - row);
-    job.columns = w.columns();
-    job.x = x.floats() + token * x.columns();
-    job.x_stride = x.columns();
-    job.tokens = std::min(cut.block_tokens, x.rows() - token);
-    job.y = y + token * y_stride + row;
-    job.y_stride = y_stride;
-    job.scratch = scratch + thread * kJobScratchBytes;
-    kernel(job);
-  });
-}
-
 std::int64_t block_width(ActivationKind kind) {
   return kind == ActivationKind::kInt8Block32 ? 32 : 256;
 }
@@ -168,6 +92,107 @@ std::int64_t block_width(ActivationKind kind) {
 std::int64_t block_bytes(ActivationKind kind) {
   return kind == ActivationKind::kInt8Block32 ? sizeof(ActivationBlock32)
                                               : sizeof(ActivationBlock256);
+}
+
+// How a task is cut: blocks of tokens times strips of rows. Every output is computed whole within
+// one job, so the cut never shows in the result.
+struct Cut {
+  std::int64_t block_tokens;
+  std::int64_t strip_units;  // panels or rows
+  std::int64_t strips;
+  std::int64_t first_job;  // of the jobs of all tasks
+};
+
+// What a kernel takes at a time: a panel, or a row of plain floats.
+struct Units {
+  std::int64_t count;
+  std::int64_t bytes;    // of weights, each
+  std::int64_t at_once;  // that a kernel takes best
+};
+
+Units units_of(const MatmulTable& table, const WeightMatrix& w) {
+  if (activation_kind(w.dtype()) == ActivationKind::kFloat) {
+    return {w.rows(), row_bytes(w.dtype(), w.columns()), kFloatUnitRows};
+  }
+  return {ceil_div(w.rows(), kPanelRows), panel_bytes(w.dtype(), w.columns()), table.strip_panels};
+}
+
+std::int64_t activation_row_bytes(const WeightMatrix& w) {
+  const ActivationKind kind = activation_kind(w.dtype());
+  if (kind == ActivationKind::kFloat) return w.columns() * static_cast<std::int64_t>(sizeof(float));
+  return w.columns() / block_width(kind) * block_bytes(kind);
+}
+
+// Cuts all tasks; returns the number of jobs. fair_bytes: weights a job so that threads finish
+// nearly together.
+std::int64_t cut_tasks(const MatmulTable& table, std::span<const MatmulTask> tasks,
+                       std::int64_t fair_bytes, std::vector<Cut>& cuts) {
+  cuts.clear();
+  std::int64_t jobs = 0;
+  for (const MatmulTask& task : tasks) {
+    const Units units = units_of(table, *task.w);
+    const std::int64_t most = std::clamp(kJobActivationBytes / activation_row_bytes(*task.w),
+                                         std::int64_t{24}, kMaxJobTokens);
+    const std::int64_t blocks = ceil_div(task.rows, most);
+    Cut cut;
+    cut.block_tokens = blocks == 0 ? 0 : ceil_div(task.rows, blocks);
+    const std::int64_t wanted = std::clamp<std::int64_t>(
+        std::min(kJobWeightBytes, fair_bytes) / units.bytes, 1, units.count);
+    cut.strip_units = std::min(ceil_div(wanted, units.at_once) * units.at_once, kMaxJobFloatRows);
+    cut.strips = ceil_div(units.count, cut.strip_units);
+    cut.first_job = jobs;
+    jobs += blocks * cut.strips;
+    cuts.push_back(cut);
+  }
+  return jobs;
+}
+
+void run_panel_job(const MatmulTable& table, const MatmulTask& task, const Cut& cut,
+                   const Activations& x, std::int64_t token, std::int64_t panel,
+                   std::byte* scratch) {
+  const WeightMatrix& w = *task.w;
+  const ActivationKind kind = activation_kind(w.dtype());
+  const QuantizedRows& rows = x.quantized(kind);
+  const std::int64_t row = panel * kPanelRows;
+  PanelJob job;
+  job.panel_bytes = panel_bytes(w.dtype(), w.columns());
+  job.panels = w.data() + panel * job.panel_bytes;
+  job.header_bytes = panel_header_bytes(w.dtype(), w.columns());
+  job.tiles = w.columns() / block_width(kind);
+  job.rows = std::min(cut.strip_units * kPanelRows, w.rows() - row);
+  job.x = rows.data + (task.first_row + token) * rows.row_stride +
+          task.first_column / block_width(kind) * block_bytes(kind);
+  job.x_stride = rows.row_stride;
+  job.tokens = std::min(cut.block_tokens, task.rows - token);
+  job.y = task.y + token * task.y_stride + row;
+  job.y_stride = task.y_stride;
+  job.scratch = scratch;
+  table.panels[static_cast<int>(w.dtype())](job);
+}
+
+void run_float_job(const MatmulTable& table, const MatmulTask& task, const Cut& cut,
+                   const Activations& x, std::int64_t token, std::int64_t row, std::byte* scratch) {
+  const WeightMatrix& w = *task.w;
+  FloatJob job;
+  job.w_stride = row_bytes(w.dtype(), w.columns());
+  job.w = w.data() + row * job.w_stride;
+  job.rows = std::min(cut.strip_units, w.rows() - row);
+  job.columns = w.columns();
+  job.x = x.floats() + (task.first_row + token) * x.columns() + task.first_column;
+  job.x_stride = x.columns();
+  job.tokens = std::min(cut.block_tokens, task.rows - token);
+  job.y = task.y + token * task.y_stride + row;
+  job.y_stride = task.y_stride;
+  job.scratch = scratch;
+  table.floats[static_cast<int>(w.dtype())](job);
+}
+
+void check_task(const MatmulTask& task, const Activations& x) {
+  SAMPAN_CHECK(task.first_row >= 0 && task.rows >= 0 && task.first_row + task.rows <= x.rows());
+  SAMPAN_CHECK(task.first_column >= 0 && task.first_column + task.w->columns() <= x.columns());
+  SAMPAN_CHECK(task.y_stride >= task.w->rows());
+  const ActivationKind kind = activation_kind(task.w->dtype());
+  SAMPAN_CHECK(kind == ActivationKind::kFloat || task.first_column % block_width(kind) == 0);
 }
 
 }  // namespace
@@ -250,6 +275,7 @@ struct Activations::Forms {
   };
   Form block32;
   Form block256;
+  Buffer floats;  // rows taken from another's
 
   Form& of(ActivationKind kind) {
     return kind == ActivationKind::kInt8Block32 ? block32 : block256;
@@ -265,12 +291,22 @@ void Activations::set(const float* x, std::int64_t rows, std::int64_t columns) {
   x_ = x;
   rows_ = rows;
   columns_ = columns;
+  source_ = nullptr;
   forms_->block32.made = false;
   forms_->block256.made = false;
 }
 
+void Activations::set_rows_of(Activations& source, std::span<const std::int32_t> rows) {
+  set(nullptr, static_cast<std::int64_t>(rows.size()), source.columns());
+  source_ = &source;
+  source_rows_ = rows;
+}
+
 void Activations::require(ActivationKind kind, ThreadPool& pool) {
-  if (kind == ActivationKind::kFloat) return;
+  if (kind == ActivationKind::kFloat) {
+    if (x_ == nullptr && source_ != nullptr) gather_floats(pool);
+    return;
+  }
   Forms::Form& form = forms_->of(kind);
   if (form.made) return;
   SAMPAN_CHECK(columns_ % block_width(kind) == 0);
@@ -281,6 +317,14 @@ void Activations::require(ActivationKind kind, ThreadPool& pool) {
   const auto bytes = static_cast<std::size_t>(out.row_stride * rows_);
   if (form.buffer.size() < bytes) form.buffer = Buffer(bytes);
   out.data = form.buffer.data();
+  form.made = true;
+  if (source_ != nullptr) {
+    source_->require(kind, pool);
+    const std::byte* const from = source_->quantized(kind).data;
+    std::byte* const to = form.buffer.data();
+    copy_rows(from, to, out.row_stride, pool);
+    return;
+  }
 
   const MatmulTable& table = active_table();
   const QuantizeKernel quantize =
@@ -298,7 +342,32 @@ void Activations::require(ActivationKind kind, ThreadPool& pool) {
       quantize_rows(job * rows_ / jobs, (job + 1) * rows_ / jobs);
     });
   }
-  form.made = true;
+}
+
+void Activations::gather_floats(ThreadPool& pool) {
+  SAMPAN_CHECK(source_->floats() != nullptr);
+  const std::int64_t bytes = columns_ * static_cast<std::int64_t>(sizeof(float));
+  Buffer& buffer = forms_->floats;
+  if (buffer.size() < static_cast<std::size_t>(rows_ * bytes)) {
+    buffer = Buffer(static_cast<std::size_t>(rows_ * bytes));
+  }
+  copy_rows(reinterpret_cast<const std::byte*>(source_->floats()), buffer.data(), bytes, pool);
+  x_ = reinterpret_cast<const float*>(buffer.data());
+}
+
+// Rows of `bytes` bytes: to[i] = from[source_rows_[i]].
+void Activations::copy_rows(const std::byte* from, std::byte* to, std::int64_t bytes,
+                            ThreadPool& pool) const {
+  const auto copy = [&](std::int64_t begin, std::int64_t end) {
+    for (std::int64_t i = begin; i < end; ++i) {
+      const std::int64_t row = source_rows_[static_cast<std::size_t>(i)];
+      std::memcpy(to + i * bytes, from + row * bytes, static_cast<std::size_t>(bytes));
+    }
+  };
+  if (rows_ * bytes <= kSerialCopyBytes) return copy(0, rows_);
+  const std::int64_t jobs = std::min<std::int64_t>(rows_, kJobsPerThread * pool.size());
+  pool.parallel_for(
+      jobs, [&](std::int64_t job, int) { copy(job * rows_ / jobs, (job + 1) * rows_ / jobs); });
 }
 
 const QuantizedRows& Activations::quantized(ActivationKind kind) const {
@@ -307,22 +376,54 @@ const QuantizedRows& Activations::quantized(ActivationKind kind) const {
   return form.rows;
 }
 
+void matmul_tasks_with_table(const MatmulTable& table, std::span<const MatmulTask> tasks,
+                             const Activations& x, ThreadPool& pool) {
+  thread_local std::vector<Cut> callers_cuts;
+  std::vector<Cut>& cuts = callers_cuts;
+  std::int64_t weight_bytes = 0;
+  for (const MatmulTask& task : tasks) {
+    check_task(task, x);
+    if (task.rows > 0) weight_bytes += task.w->bytes();
+  }
+  const std::int64_t fair_bytes = weight_bytes / (kJobsPerThread * pool.size());
+  const std::int64_t jobs = cut_tasks(table, tasks, fair_bytes, cuts);
+  if (jobs == 0) return;
+  std::byte* const scratch = job_scratch(pool.size());
+
+  for_each_job(jobs, pool, [&](std::int64_t index, int thread) {
+    const auto after =
+        std::upper_bound(cuts.begin(), cuts.end(), index,
+                         [](std::int64_t job, const Cut& cut) { return job < cut.first_job; });
+    const Cut& cut = *(after - 1);
+    const MatmulTask& task = tasks[static_cast<std::size_t>(after - 1 - cuts.begin())];
+    const std::int64_t job = index - cut.first_job;
+    const std::int64_t token = job / cut.strips * cut.block_tokens;
+    const std::int64_t unit = job % cut.strips * cut.strip_units;
+    std::byte* const own = scratch + thread * kJobScratchBytes;
+    if (activation_kind(task.w->dtype()) == ActivationKind::kFloat) {
+      run_float_job(table, task, cut, x, token, unit, own);
+    } else {
+      run_panel_job(table, task, cut, x, token, unit, own);
+    }
+  });
+}
+
 void matmul_with_table(const MatmulTable& table, const WeightMatrix& w, const Activations& x,
                        float* y, std::int64_t y_stride, ThreadPool& pool) {
-  SAMPAN_CHECK(x.columns() == w.columns() && y_stride >= w.rows());
-  if (x.rows() == 0) return;
-  const ActivationKind kind = activation_kind(w.dtype());
-  if (kind == ActivationKind::kFloat) {
-    multiply_floats(table, w, x, y, y_stride, pool);
-  } else {
-    multiply_panels(table, w, x.quantized(kind), y, y_stride, pool);
-  }
+  SAMPAN_CHECK(x.columns() == w.columns());
+  const MatmulTask task = {&w, 0, x.rows(), 0, y, y_stride};
+  matmul_tasks_with_table(table, {&task, 1}, x, pool);
 }
 
 void matmul(const WeightMatrix& w, Activations& x, float* y, std::int64_t y_stride,
             ThreadPool& pool) {
   x.require(activation_kind(w.dtype()), pool);
   matmul_with_table(active_table(), w, x, y, y_stride, pool);
+}
+
+void matmul_tasks(std::span<const MatmulTask> tasks, Activations& x, ThreadPool& pool) {
+  for (const MatmulTask& task : tasks) x.require(activation_kind(task.w->dtype()), pool);
+  matmul_tasks_with_table(active_table(), tasks, x, pool);
 }
 
 }  // namespace sampan

@@ -76,12 +76,16 @@ class Activations {
   // Refers to x (rows, columns), row-major, which must stay unchanged until the next set(). Forgets
   // the quantised forms.
   void set(const float* x, std::int64_t rows, std::int64_t columns);
+  // Row i is row rows[i] of `source`, whose forms are made once and copied. Both arguments must
+  // stay unchanged until the next set(); each rows[i] within the source (unchecked).
+  void set_rows_of(Activations& source, std::span<const std::int32_t> rows);
   // Makes the form if it is missing. columns must be a multiple of the block width for the
   // quantised forms.
   void require(ActivationKind kind, ThreadPool& pool);
 
   std::int64_t rows() const { return rows_; }
   std::int64_t columns() const { return columns_; }
+  // Null for rows of another's until require(kFloat).
   const float* floats() const { return x_; }
   // Row-major (rows, columns) int8; scales (rows, columns / width) float; sums: see
   // kernels/quantized_activations.h.
@@ -93,9 +97,14 @@ class Activations {
   Activations& operator=(Activations&&) noexcept;
 
  private:
+  void gather_floats(ThreadPool& pool);
+  void copy_rows(const std::byte* from, std::byte* to, std::int64_t bytes, ThreadPool& pool) const;
+
   const float* x_ = nullptr;
   std::int64_t rows_ = 0;
   std::int64_t columns_ = 0;
+  Activations* source_ = nullptr;
+  std::span<const std::int32_t> source_rows_;
   struct Forms;
   std::unique_ptr<Forms> forms_;
 };
@@ -105,5 +114,21 @@ class Activations {
 // pool.
 void matmul(const WeightMatrix& w, Activations& x, float* y, std::int64_t y_stride,
             ThreadPool& pool);
+
+// One of several products of parts of the same activations: y[t * y_stride + r] = Σ_k
+// x[first_row + t][first_column + k] w[r][k] for t in [0, rows). first_column is a multiple of the
+// block width of the form that w reads.
+struct MatmulTask {
+  const WeightMatrix* w = nullptr;
+  std::int64_t first_row = 0;
+  std::int64_t rows = 0;  // of x; 0 does nothing
+  std::int64_t first_column = 0;
+  float* y = nullptr;
+  std::int64_t y_stride = 0;
+};
+
+// All products at once, so that many small ones (the experts of a layer, the heads of a projection)
+// keep all threads busy. The y of no two tasks overlap. The same bits as one matmul() each.
+void matmul_tasks(std::span<const MatmulTask> tasks, Activations& x, ThreadPool& pool);
 
 }  // namespace sampan

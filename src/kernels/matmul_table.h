@@ -2,6 +2,7 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <span>
 
 #include "kernels/isa.h"
 #include "kernels/quantized_activations.h"
@@ -12,6 +13,7 @@ namespace sampan {
 class Activations;
 class ThreadPool;
 class WeightMatrix;
+struct MatmulTask;
 
 // What an instruction set provides for kernels/matmul.h. Plain data only: files compiled for an
 // instruction set include this.
@@ -81,5 +83,7 @@ const MatmulTable& matmul_table(Isa isa);
 // (Activations::require).
 void matmul_with_table(const MatmulTable& table, const WeightMatrix& w, const Activations& x,
                        float* y, std::int64_t y_stride, ThreadPool& pool);
+void matmul_tasks_with_table(const MatmulTable& table, std::span<const MatmulTask> tasks,
+                             const Activations& x, ThreadPool& pool);
 
 }  // namespace sampan

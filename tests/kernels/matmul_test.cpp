@@ -308,5 +308,79 @@ TEST(MatmulTableDeathTest, TheForcedInstructionSetRuns) {
   }
 }
 
+// Finite weights of any type. Float types start at the first byte here.
+std::vector<std::byte> random_weights(DType dtype, std::int64_t rows, std::int64_t columns,
+                                      std::uint32_t seed) {
+  if (is_block_type(dtype)) {
+    return random_blocks(dtype, rows, columns, Codes::kRandom, Scales::kRandom, seed);
+  }
+  std::vector<std::byte> bytes = random_floats(dtype, rows * columns, seed);
+  bytes.erase(bytes.begin());
+  return bytes;
+}
+
+// Several products of parts of one input, among them empty ones, equal a product each.
+TEST(MatmulTasks, EqualProductsOneByOne) {
+  constexpr std::int64_t kColumns = 256;
+  const std::vector<float> x = random_activations(kTokens * kColumns, 5);
+  for (const DType dtype : {DType::kF32, DType::kBF16, DType::kQ8_0, DType::kQ4_K}) {
+    const std::int64_t width = dtype == DType::kQ4_K ? kColumns : kColumns / 2;
+    const std::vector<std::byte> bytes = random_weights(dtype, kRows, width, 6);
+    const WeightMatrix w = WeightMatrix::make(view(dtype, kRows, width, bytes.data()), pool());
+    const std::vector<std::byte> more = random_weights(dtype, 70, width, 7);
+    const WeightMatrix other = WeightMatrix::make(view(dtype, 70, width, more.data()), pool());
+    Activations activations;
+    activations.set(x.data(), kTokens, kColumns);
+    activations.require(activation_kind(dtype), pool());
+    const std::int64_t second = kColumns - width;
+    std::vector<float> y1(10 * kRows), y2(20 * 75, kUntouched), y3(kRows);
+    const std::vector<MatmulTask> tasks = {{&w, 0, 10, 0, y1.data(), kRows},
+                                           {&other, 3, 0, 0, nullptr, 70},
+                                           {&other, 11, 20, second, y2.data(), 75},
+                                           {&w, 32, 1, second, y3.data(), kRows}};
+    for (const Isa isa : supported_isas()) {
+      matmul_tasks_with_table(matmul_table(isa), tasks, activations, pool());
+      for (const MatmulTask& task : tasks) {
+        std::vector<float> part;
+        for (std::int64_t t = task.first_row; t < task.first_row + task.rows; ++t) {
+          const float* row = x.data() + t * kColumns + task.first_column;
+          part.insert(part.end(), row, row + width);
+        }
+        Activations alone;
+        alone.set(part.data(), task.rows, width);
+        alone.require(activation_kind(dtype), pool());
+        const std::vector<float> expected = reference_products(*task.w, alone);
+        for (std::int64_t i = 0; i < task.rows * task.w->rows(); ++i) {
+          const float got = task.y[i / task.w->rows() * task.y_stride + i % task.w->rows()];
+          ASSERT_TRUE(same_float(got, expected[static_cast<std::size_t>(i)]))
+              << isa_name(isa) << " " << dtype_name(dtype) << " output " << i;
+        }
+      }
+      EXPECT_EQ(y2[70], kUntouched);
+    }
+  }
+}
+
+TEST(ActivationRows, AreThoseOfTheSource) {
+  constexpr std::int64_t kColumns = 256;
+  const std::vector<float> x = random_activations(kTokens * kColumns, 8);
+  const std::vector<std::int32_t> rows = {4, 4, 0, 32, 17};
+  Activations source, picked;
+  source.set(x.data(), kTokens, kColumns);
+  picked.set_rows_of(source, rows);
+  for (const DType dtype : {DType::kF16, DType::kQ4_0, DType::kQ6_K}) {
+    const std::vector<std::byte> bytes = random_weights(dtype, kRows, kColumns, 9);
+    const WeightMatrix w = WeightMatrix::make(view(dtype, kRows, kColumns, bytes.data()), pool());
+    std::vector<float> all(kTokens * kRows), some(rows.size() * kRows);
+    matmul(w, source, all.data(), kRows, pool());
+    matmul(w, picked, some.data(), kRows, pool());
+    for (std::size_t i = 0; i < rows.size(); ++i) {
+      for (std::size_t r = 0; r < kRows; ++r) {
+        EXPECT_EQ(some[i * kRows + r], all[static_cast<std::size_t>(rows[i]) * kRows + r]);
+      }
+    }
+  }
+}
+
 }  // namespace
 }  // namespace sampan
