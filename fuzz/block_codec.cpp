@@ -12,7 +12,7 @@
 
 extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size) {
   if (size == 0) return 0;
-  const auto dtype = static_cast<sampan::DType>((data[0] & 0x7F) % sampan::kDTypeCount);
+  const auto dtype = static_cast<sampan::DType>((data[0] & 0x7F) % sampan::kFileDTypeCount);
   if (!sampan::can_quantize(dtype)) return 0;
   const bool encode = (data[0] & 0x80) != 0;
   const sampan::DTypeInfo& info = sampan::dtype_info(dtype);

@@ -4,10 +4,11 @@
     pip install torch==2.13.0 transformers==5.24.0 gguf==0.19.0 safetensors numpy
     python tools/check_against_transformers.py build/release/apps/sampan/sampan /tmp/check
 
-Each seed draws a family, sizes, stored type, rope scaling, biases, windows and the config's style,
-and asks both for the logits of 1, 7 and 300 tokens and for greedy continuations of 64 tokens, from
-the checkpoint and, where GGUF can say the model, from its conversion by the gguf package. Logits
-may differ by 2e-4 of max|logit|, the ids not at all. Exit code 1 when anything differs.
+Each seed draws a family, sizes, stored type, rope scaling, biases, windows, routing and the style
+of the config (oracle/draws.py), and asks both for the logits of 1, 7 and 300 tokens and for greedy
+continuations of 64 tokens, from the checkpoint and, where GGUF can say the model, from its
+conversion by the gguf package. Logits may differ by 2e-4 of max|logit|, the ids not at all. Exit
+code 1 when anything differs.
 """
 
 import argparse
@@ -19,103 +20,10 @@ import sys
 import numpy as np
 import torch
 
-from oracle import checkpoints, gguf_export, goldens
-from oracle.checkpoints import Variant
+from oracle import checkpoints, draws, gguf_export, goldens
 
 BOUND = 2e-4
-TRIES = 25  # seeds of the weights per checkpoint, until no greedy step is a near tie
-DTYPES = {"F32": torch.float32, "BF16": torch.bfloat16, "F16": torch.float16}
-
-
-def draw_rope(rng, family):
-    """A random rope_parameters object."""
-    kinds = ["default", "default", "linear", "yarn", "dynamic"] + ["llama3"] * (family == "llama")
-    rope = {
-        "rope_type": str(rng.choice(kinds)),
-        "rope_theta": float(rng.choice([1e4, 1e5, 5e5, 1e6])),
-    }
-    if rope["rope_type"] != "default":
-        rope["factor"] = float(rng.choice([2.0, 3.0, 4.0, 8.0]))
-    if rope["rope_type"] == "llama3":
-        rope |= {
-            "low_freq_factor": 1.0,
-            "high_freq_factor": float(rng.choice([2.0, 4.0])),
-            "original_max_position_embeddings": int(rng.choice([32, 64, 128])),
-        }
-    if rope["rope_type"] == "yarn":
-        rope["original_max_position_embeddings"] = int(rng.choice([32, 100, 128, 256]))
-        optional = {
-            "beta_fast": float(rng.choice([4.0, 8.0, 16.0])),
-            "beta_slow": float(rng.choice([0.5, 2.0])),
-            "attention_factor": float(rng.choice([0.8, 1.0, 1.5])),
-            "truncate": False,
-        }
-        rope |= {k: v for k, v in optional.items() if rng.random() < 0.25}
-    return rope
-
-
-def draw_config(rng, family):
-    """Random sizes and flags of a family."""
-    kv_heads = int(rng.choice([1, 1, 2, 3]))
-    heads = kv_heads * int(rng.choice([1, 2, 3, 4, 7]))
-    head_dim = int(rng.choice([4, 8, 10, 16, 24, 32]))
-    explicit = family in ("qwen3", "seed_oss") or (family == "llama" and rng.random() < 0.3)
-    hidden = heads * head_dim
-    if explicit:  # Llama's config wants a multiple of the heads all the same
-        step = heads if family == "llama" else 1
-        hidden = step * max(1, int(rng.integers(24, 80)) // step)
-    config = {
-        "hidden_size": hidden,
-        "intermediate_size": int(rng.integers(20, 140)),
-        "num_attention_heads": heads,
-        "num_key_value_heads": kv_heads,
-        "num_hidden_layers": int(rng.integers(1, 5)),
-        "vocab_size": int(rng.integers(70, 300)),
-        "max_position_embeddings": 512,
-        "rms_norm_eps": float(rng.choice([1e-6, 1e-5])),
-        "tie_word_embeddings": bool(rng.random() < 0.5),
-        "rope_parameters": draw_rope(rng, family),
-    }
-    if explicit:
-        config["head_dim"] = head_dim
-    if config["rope_parameters"]["rope_type"] == "dynamic":
-        config["max_position_embeddings"] = int(rng.choice([96, 150, 280]))
-    return config | draw_flags(rng, family)
-
-
-def draw_flags(rng, family):
-    """Random biases and windows, as far as the family has them."""
-    flags = {}
-    if family in ("llama", "qwen3", "seed_oss"):
-        flags["attention_bias"] = bool(rng.random() < 0.4)
-    if family in ("llama", "seed_oss"):
-        flags["mlp_bias"] = bool(rng.random() < 0.25)
-    if family == "seed_oss":
-        flags["attention_out_bias"] = bool(rng.random() < 0.3)
-    if family in ("qwen2", "qwen3") and rng.random() < 0.35:
-        flags["use_sliding_window"] = True
-        # Not 1: there transformers caches every key, for it slices by minus zero.
-        flags["sliding_window"] = int(rng.choice([2, 5, 32, 100]))
-        flags["max_window_layers"] = int(rng.integers(0, 3))
-    return flags
-
-
-def draw_variant(seed, families):
-    """The checkpoint of a seed, and the name of its stored type."""
-    rng = np.random.default_rng(seed)
-    family = str(rng.choice(families))
-    dtype = str(rng.choice(["F32", "F32", "BF16", "F16"]))
-    shards = "40KB" if rng.random() < 0.2 else None
-    variant = Variant(
-        f"seed{seed}",
-        family,
-        draw_config(rng, family),
-        DTYPES[dtype],
-        classic=bool(rng.random() < 0.5),
-        max_shard_size=shards,
-        weight_std=float(rng.choice([0.15, 0.2, 0.25])),
-    )
-    return variant, dtype
+TRIES = 25  # seeds of the weights per checkpoint, until no greedy step or routing is a near tie
 
 
 def make_case(variant, folder, seed):
@@ -130,17 +38,6 @@ def make_case(variant, folder, seed):
         if goldens.objection(model64, answers, min_distinct=1) is None:
             return answers
     return None
-
-
-def has_gguf_form(variant):
-    """Whether llama.cpp's metadata can say this model."""
-    rope = variant.config["rope_parameters"]
-    return not (
-        rope["rope_type"] == "dynamic"
-        or "attention_factor" in rope
-        or "truncate" in rope
-        or variant.config.get("use_sliding_window")
-    )
 
 
 class Sampan:
@@ -203,30 +100,36 @@ def describe(variant, dtype):
     """A short line about a checkpoint."""
     c = variant.config
     flags = [k for k in ("attention_bias", "mlp_bias", "attention_out_bias") if c.get(k)]
+    flags += [draws.describe_experts(c)] if "num_experts_per_tok" in c else []
+    flags += ["fused"] if variant.fused_experts else []
     flags += ["tied"] if c["tie_word_embeddings"] else []
     flags += [f"window {c['sliding_window']}"] if c.get("use_sliding_window") else []
     flags += ["sharded"] if variant.max_shard_size else []
     heads = f"{c['num_attention_heads']}/{c['num_key_value_heads']}"
     head_dim = c.get("head_dim", c["hidden_size"] // c["num_attention_heads"])
+    if "kv_lora_rank" in c:
+        head_dim = c["qk_nope_head_dim"] + c["qk_rope_head_dim"]
+        flags += [f"q{c['q_lora_rank']} kv{c['kv_lora_rank']} v{c['v_head_dim']}"]
     return (
-        f"{variant.model_type:8} {dtype:4} L{c['num_hidden_layers']} H{c['hidden_size']:<3} "
+        f"{variant.model_type:11} {dtype:4} L{c['num_hidden_layers']} H{c['hidden_size']:<3} "
         f"{heads:>5}x{head_dim:<2} {c['rope_parameters']['rope_type']:7} {' '.join(flags)}"
     )
 
 
 def check_seed(seed, args, sampan):
     """Checks one seed; returns whether all was well."""
-    variant, dtype = draw_variant(seed, args.families)
+    variant, dtype = draws.draw_variant(seed, args.families)
     folder = args.folder / variant.name
     answers = make_case(variant, folder, seed)
     if answers is None:
         print(f"{seed:5} skipped: near ties in all {TRIES} tries; {describe(variant, dtype)}")
         return True
     forms = {"safetensors": folder}
-    if has_gguf_form(variant):
+    layout = draws.draw_latent_layout(seed)
+    if draws.has_gguf_form(variant, layout):
         path = args.folder / f"{variant.name}.gguf"
         # Half-precision GGUF can't hold every BF16 value; float32 and BF16 hold theirs.
-        gguf_export.convert(folder, path, "F32" if dtype == "F16" else dtype)
+        gguf_export.convert(folder, path, "F32" if dtype == "F16" else dtype, latent=layout)
         forms["gguf"] = path
     well = True
     for form, model in forms.items():

@@ -3,9 +3,13 @@
 
     pip install torch==2.13.0 transformers==5.24.0 gguf==0.19.0 safetensors numpy
     python tools/make_random_model.py qwen3-0.6b /tmp/bench-models
+    python tools/make_random_model.py deepseek-v2-lite /tmp/bench-models --type Q4_0
+    python tools/make_random_model.py qwen3-30b-a3b /tmp/bench-models --layers 12
 
-Writes OUTPUT/<shape>/ (config.json, model.safetensors: BF16, normal weights of deviation 0.02) and
-OUTPUT/<shape>-bf16.gguf with a stand-in tokenizer, which other engines load and quantise.
+For dense shapes OUTPUT/<shape>/ (config.json, model.safetensors: BF16, normal weights of deviation
+0.02) and OUTPUT/<shape>-bf16.gguf with a stand-in tokenizer, which other engines load and quantise.
+Mixtures of experts, which are too big for that, are written straight to OUTPUT/<shape>-<type>.gguf
+as random blocks (oracle/random_gguf.py), "-<N>-layers" in the name where there are fewer.
 """
 
 import argparse
@@ -13,9 +17,10 @@ import json
 import pathlib
 
 import torch
+import transformers
 from safetensors.torch import save_file
 
-from oracle import gguf_export, gguf_tokenizers
+from oracle import gguf_export, gguf_tokenizers, random_gguf
 
 SHAPES = {
     "qwen3-0.6b": {
@@ -42,6 +47,61 @@ SHAPES = {
         "eos_token_id": 151645,
         "torch_dtype": "bfloat16",
     },
+}
+
+# {shape: (transformers config, GGUF architecture, pre-tokenizer)}
+MIXTURES = {
+    "deepseek-v2-lite": (
+        transformers.DeepseekV2Config(
+            vocab_size=102400,
+            hidden_size=2048,
+            intermediate_size=10944,
+            moe_intermediate_size=1408,
+            num_hidden_layers=27,
+            num_attention_heads=16,
+            num_key_value_heads=16,
+            n_routed_experts=64,
+            n_shared_experts=2,
+            num_experts_per_tok=6,
+            first_k_dense_replace=1,
+            n_group=1,
+            topk_group=1,
+            q_lora_rank=None,
+            kv_lora_rank=512,
+            max_position_embeddings=163840,
+            rope_parameters={
+                "rope_type": "yarn",
+                "rope_theta": 10000.0,
+                "factor": 40.0,
+                "original_max_position_embeddings": 4096,
+                "beta_fast": 32,
+                "beta_slow": 1,
+                "mscale": 0.707,
+                "mscale_all_dim": 0.707,
+            },
+        ),
+        "deepseek2",
+        "deepseek-llm",
+    ),
+    "qwen3-30b-a3b": (
+        transformers.Qwen3MoeConfig(
+            vocab_size=151936,
+            hidden_size=2048,
+            intermediate_size=6144,
+            moe_intermediate_size=768,
+            num_hidden_layers=48,
+            num_attention_heads=32,
+            num_key_value_heads=4,
+            head_dim=128,
+            num_experts=128,
+            num_experts_per_tok=8,
+            norm_topk_prob=True,
+            max_position_embeddings=40960,
+            rope_parameters={"rope_type": "default", "rope_theta": 1e6},
+        ),
+        "qwen3moe",
+        "qwen2",
+    ),
 }
 
 
@@ -75,13 +135,10 @@ def random_tensor(shape, generator):
     return (0.02 * torch.randn(shape, generator=generator)).to(torch.bfloat16)
 
 
-def main():
-    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
-    parser.add_argument("shape", choices=sorted(SHAPES))
-    parser.add_argument("output", type=pathlib.Path)
-    args = parser.parse_args()
-    config = SHAPES[args.shape]
-    folder = args.output / args.shape
+def make_dense(shape, output):
+    """OUTPUT/<shape>/ and OUTPUT/<shape>-bf16.gguf."""
+    config = SHAPES[shape]
+    folder = output / shape
     folder.mkdir(parents=True, exist_ok=True)
     generator = torch.Generator().manual_seed(1)
     tensors = {n: random_tensor(s, generator) for n, s in shapes_of_tensors(config).items()}
@@ -89,10 +146,34 @@ def main():
     (folder / "config.json").write_text(json.dumps(config, indent=2) + "\n")
     gguf_export.convert(
         folder,
-        args.output / f"{args.shape}-bf16.gguf",
+        output / f"{shape}-bf16.gguf",
         "BF16",
         tokenizer=lambda w: gguf_tokenizers.add_dummy_tokenizer(w, config["vocab_size"]),
     )
+
+
+def make_mixture(shape, output, matrix_type, layers):
+    """OUTPUT/<shape>-<type>.gguf."""
+    config, arch, pre = MIXTURES[shape]
+    name = shape
+    if layers is not None and layers != config.num_hidden_layers:
+        config.num_hidden_layers = layers
+        name += f"-{layers}-layers"
+    output.mkdir(parents=True, exist_ok=True)
+    random_gguf.write(config, arch, output / f"{name}-{matrix_type}.gguf", matrix_type, pre)
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
+    parser.add_argument("shape", choices=sorted([*SHAPES, *MIXTURES]))
+    parser.add_argument("output", type=pathlib.Path)
+    parser.add_argument("--type", default="Q4_0", choices=["Q4_0", "Q4_K", "Q8_0"])
+    parser.add_argument("--layers", type=int, help="of a mixture, instead of all")
+    args = parser.parse_args()
+    if args.shape in SHAPES:
+        make_dense(args.shape, args.output)
+    else:
+        make_mixture(args.shape, args.output, args.type, args.layers)
 
 
 if __name__ == "__main__":

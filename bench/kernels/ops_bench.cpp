@@ -1,6 +1,8 @@
 // Speed of attention and the row-wise operations with the shapes of Qwen3-0.6B (16 query heads, 8
-// kv heads of 128; hidden 1024, intermediate 3072), beside the peaks that the machine shows in the
-// same run. Usage: ops_bench [--threads N] [--json FILE]; SAMPAN_ISA picks the instruction set.
+// kv heads of 128; hidden 1024, intermediate 3072) and of latent attention with those of
+// DeepSeek-V2-Lite (16 heads) and V3 (128; latent 512, rope 64), beside the peaks that the machine
+// shows in the same run. Usage: ops_bench [--threads N] [--only PREFIX] [--json FILE]; SAMPAN_ISA
+// picks the instruction set.
 
 #include <fmt/format.h>
 
@@ -10,10 +12,12 @@
 #include <fstream>
 #include <string>
 #include <string_view>
+#include <utility>
 #include <vector>
 
 #include "kernels/attention.h"
 #include "kernels/isa.h"
+#include "kernels/latent_attention.h"
 #include "kernels/ops.h"
 #include "kernels/peaks.h"
 #include "tensor/tensor.h"
@@ -57,47 +61,44 @@ std::vector<float> some_floats(std::int64_t count) {
 }
 
 // Caches of several layers for one sequence, in all at least 256 MiB, so that each call of a decode
-// step finds its layer in memory and not in a cache.
+// step finds its layer in memory and not in a cache. `store(positions, tables)` fills one layer.
 class Caches {
  public:
-  Caches(DType dtype, std::int64_t length, ThreadPool& pool)
-      : layout_{kKvHeads, kHeadDim, dtype}, length_(length) {
+  template <typename Store>
+  Caches(std::int64_t page_bytes, std::int64_t length, const Store& store) : length_(length) {
     const std::int64_t pages = (length + kKvPagePositions - 1) / kKvPagePositions;
-    const std::int64_t layer_bytes = pages * layout_.page_bytes();
+    const std::int64_t layer_bytes = pages * page_bytes;
     layers_ = std::max<std::int64_t>(2, (std::int64_t{256} << 20) / layer_bytes + 1);
     memory_ = Buffer(static_cast<std::size_t>(layers_ * layer_bytes));
     tables_.resize(static_cast<std::size_t>(layers_));
     for (std::int64_t layer = 0; layer < layers_; ++layer) {
       auto& table = tables_[static_cast<std::size_t>(layer)];
       for (std::int64_t page = 0; page < pages; ++page) {
-        table.push_back(memory_.data() + layer * layer_bytes + page * layout_.page_bytes());
+        table.push_back(memory_.data() + layer * layer_bytes + page * page_bytes);
       }
-      store(layer, pool);
+      for (std::int64_t begin = 0; begin < length_; begin += kChunk) {
+        store(positions(begin), tables(layer));
+      }
     }
   }
 
-  void store(std::int64_t layer, ThreadPool& pool) {
-    constexpr std::int64_t kChunk = 512;
-    const std::vector<float> kv = some_floats(kChunk * kKvHeads * kHeadDim);
-    for (std::int64_t begin = 0; begin < length_; begin += kChunk) {
-      std::vector<std::int32_t> positions;
-      for (std::int64_t i = begin; i < std::min(length_, begin + kChunk); ++i) {
-        positions.push_back(static_cast<std::int32_t>(i));
-      }
-      const std::vector<std::byte* const*> tables(positions.size(), table(layer));
-      store_kv(layout_, kv.data(), kv.data(), static_cast<std::int64_t>(positions.size()),
-               positions.data(), tables.data(), pool);
+  static constexpr std::int64_t kChunk = 512;
+  std::vector<std::int32_t> positions(std::int64_t begin) const {
+    std::vector<std::int32_t> out;
+    for (std::int64_t i = begin; i < std::min(length_, begin + kChunk); ++i) {
+      out.push_back(static_cast<std::int32_t>(i));
     }
+    return out;
   }
-
-  const KvLayout& layout() const { return layout_; }
-  std::int64_t layers() const { return layers_; }
+  std::vector<std::byte* const*> tables(std::int64_t layer) const {
+    return std::vector<std::byte* const*>(kChunk, table(layer));
+  }
   std::byte* const* table(std::int64_t layer) const {
     return tables_[static_cast<std::size_t>(layer)].data();
   }
+  std::int64_t layers() const { return layers_; }
 
  private:
-  KvLayout layout_;
   std::int64_t length_;
   std::int64_t layers_ = 0;
   Buffer memory_;
@@ -106,7 +107,8 @@ class Caches {
 
 class Report {
  public:
-  Report(const MachinePeaks& peaks, int threads) : peaks_(peaks) {
+  Report(const MachinePeaks& peaks, int threads, std::string only)
+      : peaks_(peaks), only_(std::move(only)) {
     fmt::print("{}, {} threads: peak {:.1f} float GMAC/s, reads {:.1f} GB/s\n",
                isa_name(active_isa()), threads, peaks.float_macs_per_second / 1e9,
                peaks.read_bytes_per_second / 1e9);
@@ -116,10 +118,14 @@ class Report {
                         peaks.read_bytes_per_second / 1e9);
   }
 
+  // Whether the line is asked for: those that begin with `only`.
+  bool wants(std::string_view name) const { return name.starts_with(only_); }
+
   void line(std::string_view name, double seconds, double macs, double bytes) {
+    if (!wants(name)) return;
     const double gmacs = macs / seconds / 1e9;
     const double gbytes = bytes / seconds / 1e9;
-    fmt::print("{:<34}{:>10.1f} us", name, seconds * 1e6);
+    fmt::print("{:<36}{:>10.1f} us", name, seconds * 1e6);
     if (macs > 0) {
       fmt::print("{:>9.1f} GMAC/s {:>4.0f} %", gmacs, gmacs * 1e11 / peaks_.float_macs_per_second);
     } else {
@@ -135,46 +141,113 @@ class Report {
 
  private:
   MachinePeaks peaks_;
+  std::string only_;
   std::string json_;
   bool first_ = true;
 };
 
-// `count` queries at the end of `length` positions.
-void bench_attention(DType dtype, std::int64_t length, std::int64_t count, ThreadPool& pool,
-                     Report& report) {
-  const Caches caches(dtype, length, pool);
-  const AttentionArgs args = {caches.layout(), kHeads, 0.08838834764f, 0};
-  const std::vector<float> q = some_floats(count * kHeads * kHeadDim);
-  std::vector<float> out(q.size());
+// Seconds that `attend(queries)` takes for `count` queries at the end of `length` positions, layer
+// after layer.
+template <typename Attend>
+double attention_seconds(const Caches& caches, std::int64_t length, std::int64_t count,
+                         const Attend& attend) {
   std::int64_t layer = 0;
   std::vector<AttentionQuery> queries(static_cast<std::size_t>(count));
-  const double seconds = best_seconds([&] {
+  return best_seconds([&] {
     layer = (layer + 1) % caches.layers();
     for (std::int64_t i = 0; i < count; ++i) {
       queries[static_cast<std::size_t>(i)] = {static_cast<std::int32_t>(length - count + i),
                                               caches.table(layer)};
     }
-    attention(args, q.data(), queries, out.data(), pool);
+    attend(queries);
   });
-  const double seen = static_cast<double>(count) * static_cast<double>(2 * length - count + 1) / 2;
-  const double position_bytes = 2 * kKvHeads * kHeadDim * (dtype == DType::kF32 ? 4 : 2);
-  report.line(fmt::format("attention {} {} at {}", dtype_name(dtype), count, length), seconds,
-              seen * 2 * kHeads * kHeadDim, static_cast<double>(length) * position_bytes);
 }
 
-void bench_store(DType dtype, ThreadPool& pool, Report& report) {
-  Caches caches(dtype, 512, pool);
-  const std::vector<float> kv = some_floats(512 * kKvHeads * kHeadDim);
-  std::vector<std::int32_t> positions;
-  for (std::int32_t i = 0; i < 512; ++i) positions.push_back(i);
-  std::int64_t layer = 0;
-  const double seconds = best_seconds([&] {
-    layer = (layer + 1) % caches.layers();
-    const std::vector<std::byte* const*> tables(positions.size(), caches.table(layer));
-    store_kv(caches.layout(), kv.data(), kv.data(), 512, positions.data(), tables.data(), pool);
+// Positions that the queries see, all together.
+double seen(std::int64_t length, std::int64_t count) {
+  return static_cast<double>(count) * static_cast<double>(2 * length - count + 1) / 2;
+}
+
+Caches kv_caches(const KvLayout& layout, std::int64_t length, ThreadPool& pool) {
+  const std::vector<float> kv = some_floats(Caches::kChunk * layout.kv_heads * layout.head_dim);
+  return Caches(layout.page_bytes(), length, [&](const auto& positions, const auto& tables) {
+    store_kv(layout, kv.data(), kv.data(), static_cast<std::int64_t>(positions.size()),
+             positions.data(), tables.data(), pool);
   });
-  report.line(fmt::format("store_kv {} 512", dtype_name(dtype)), seconds, 0,
-              512.0 * 2 * kKvHeads * kHeadDim * (dtype == DType::kF32 ? 8 : 6));
+}
+
+Caches latent_caches(const LatentLayout& layout, std::int64_t length, ThreadPool& pool) {
+  const std::vector<float> rows = some_floats(Caches::kChunk * layout.row_dim());
+  return Caches(layout.page_bytes(), length, [&](const auto& positions, const auto& tables) {
+    store_latent(layout, rows.data(), layout.row_dim(), static_cast<std::int64_t>(positions.size()),
+                 positions.data(), tables.data(), pool);
+  });
+}
+
+void bench_attention(const KvLayout& layout, std::int64_t length, std::int64_t count,
+                     ThreadPool& pool, Report& report) {
+  const std::string name = fmt::format("attention {} {}/{} {} at {}", dtype_name(layout.dtype),
+                                       kHeads, layout.kv_heads, count, length);
+  if (!report.wants(name)) return;
+  const Caches caches = kv_caches(layout, length, pool);
+  const AttentionArgs args = {layout, kHeads, 0.08838834764f, 0};
+  const std::vector<float> q = some_floats(count * kHeads * kHeadDim);
+  std::vector<float> out(q.size());
+  const double seconds = attention_seconds(caches, length, count, [&](const auto& queries) {
+    attention(args, q.data(), queries, out.data(), pool);
+  });
+  report.line(name, seconds, seen(length, count) * 2 * kHeads * kHeadDim,
+              static_cast<double>(length * layout.page_bytes()) / kKvPagePositions);
+}
+
+void bench_latent(DType dtype, std::int64_t heads, std::int64_t length, std::int64_t count,
+                  ThreadPool& pool, Report& report) {
+  const std::string name =
+      fmt::format("latent {} {} heads {} at {}", dtype_name(dtype), heads, count, length);
+  if (!report.wants(name)) return;
+  const LatentLayout layout = {512, 64, dtype};
+  const Caches caches = latent_caches(layout, length, pool);
+  const LatentAttentionArgs args = {layout, heads, 0.0721687836f};
+  const std::vector<float> q = some_floats(count * heads * layout.row_dim());
+  std::vector<float> out(static_cast<std::size_t>(count * heads * layout.latent_dim));
+  const double seconds = attention_seconds(caches, length, count, [&](const auto& queries) {
+    latent_attention(args, q.data(), queries, out.data(), pool);
+  });
+  report.line(
+      name, seconds,
+      seen(length, count) * static_cast<double>(heads * (layout.row_dim() + layout.latent_dim)),
+      static_cast<double>(length * layout.page_bytes()) / kKvPagePositions);
+}
+
+// Bytes are those read and those written.
+void bench_stores(DType dtype, ThreadPool& pool, Report& report) {
+  const KvLayout kv = {kKvHeads, kHeadDim, dtype};
+  const LatentLayout latent = {512, 64, dtype};
+  const Caches kv_layers = kv_caches(kv, Caches::kChunk, pool);
+  const Caches latent_layers = latent_caches(latent, Caches::kChunk, pool);
+  const std::vector<std::int32_t> positions = kv_layers.positions(0);
+  const std::vector<float> rows = some_floats(Caches::kChunk * kKvHeads * kHeadDim);
+  std::vector<float> loaded(static_cast<std::size_t>(Caches::kChunk * latent.row_dim()));
+  const double size = dtype == DType::kF32 ? 8 : 6;
+  std::int64_t layer = 0;
+  report.line(fmt::format("store_kv {} 512", dtype_name(dtype)), best_seconds([&] {
+                layer = (layer + 1) % kv_layers.layers();
+                store_kv(kv, rows.data(), rows.data(), Caches::kChunk, positions.data(),
+                         kv_layers.tables(layer).data(), pool);
+              }),
+              0, size * 2 * Caches::kChunk * kKvHeads * kHeadDim);
+  report.line(fmt::format("store_latent {} 512", dtype_name(dtype)), best_seconds([&] {
+                layer = (layer + 1) % latent_layers.layers();
+                store_latent(latent, rows.data(), latent.row_dim(), Caches::kChunk,
+                             positions.data(), latent_layers.tables(layer).data(), pool);
+              }),
+              0, size * static_cast<double>(Caches::kChunk * latent.row_dim()));
+  report.line(fmt::format("load_latent {} 512", dtype_name(dtype)), best_seconds([&] {
+                layer = (layer + 1) % latent_layers.layers();
+                load_latent(latent, latent_layers.table(layer), 0, Caches::kChunk, loaded.data(),
+                            latent.row_dim(), pool);
+              }),
+              0, size * static_cast<double>(Caches::kChunk * latent.row_dim()));
 }
 
 // Bytes count each array read or written once.
@@ -211,26 +284,40 @@ void bench_rows(std::int64_t tokens, ThreadPool& pool, Report& report) {
                 rope_half(x.data(), tokens, kHeads, kHeadDim, cos_sin.data(), kHeadDim / 2, pool);
               }),
               0, t * kHeads * kHeadDim * 8);
+  report.line(fmt::format("rope_interleaved {} x {} x 64", tokens, kHeads), best_seconds([&] {
+                rope_interleaved(x.data() + 128, tokens, kHeads, 192, cos_sin.data(), 32, pool);
+              }),
+              0, t * kHeads * 64 * 8);
 }
 
 int run(int argc, char** argv) {
   int threads = default_thread_count();
   std::string json_path;
+  std::string only;
   for (int i = 1; i + 1 < argc; i += 2) {
     if (std::string_view(argv[i]) == "--threads") threads = std::atoi(argv[i + 1]);
+    if (std::string_view(argv[i]) == "--only") only = argv[i + 1];
     if (std::string_view(argv[i]) == "--json") json_path = argv[i + 1];
   }
   ThreadPool pool(std::max(1, threads));
-  Report report(measure_peaks(pool), pool.size());
+  Report report(measure_peaks(pool), pool.size(), only);
   for (const DType dtype : {DType::kF32, DType::kF16}) {
+    const KvLayout layout = {kKvHeads, kHeadDim, dtype};
     for (const std::int64_t length : {512, 4096}) {
-      bench_attention(dtype, length, length, pool, report);
+      bench_attention(layout, length, length, pool, report);
     }
-    bench_attention(dtype, 4096, 512, pool, report);
+    bench_attention(layout, 4096, 512, pool, report);
     for (const std::int64_t length : {4096, 16384}) {
-      bench_attention(dtype, length, 1, pool, report);
+      bench_attention(layout, length, 1, pool, report);
     }
-    bench_store(dtype, pool, report);
+    bench_attention({1, kHeadDim, dtype}, 4096, 1, pool, report);
+    for (const std::int64_t heads : {16, 128}) {
+      bench_latent(dtype, heads, 4096, heads == 16 ? 512 : 64, pool, report);
+      for (const std::int64_t length : {4096, 16384}) {
+        bench_latent(dtype, heads, length, 1, pool, report);
+      }
+    }
+    bench_stores(dtype, pool, report);
   }
   bench_rows(1, pool, report);
   bench_rows(512, pool, report);

@@ -60,7 +60,7 @@ struct AttentionArgs {
 //
 // Consecutive queries that name the same page table at ascending positions share the reading of its
 // pages; the result of a query does not depend on which others are there. Where scores are not
-// finite the result is NaN. Scratch memory of a few dozen KiB a thread is kept for the next call.
+// finite the result is NaN. Scratch memory of some hundred KiB a thread is kept for the next call.
 void attention(const AttentionArgs& args, const float* q, std::span<const AttentionQuery> queries,
                float* out, ThreadPool& pool);
 

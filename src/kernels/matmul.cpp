@@ -9,6 +9,7 @@
 #include "kernels/matmul_table.h"
 #include "kernels/panels.h"
 #include "kernels/quantized_activations.h"
+#include "kernels/quantized_panels.h"
 #include "kernels/weight_memory.h"
 
 namespace sampan {
@@ -235,7 +236,7 @@ WeightMatrix WeightMatrix::make(const TensorView& source, ThreadPool& pool) {
 }
 
 WeightMatrix WeightMatrix::make(const TensorView& source, std::span<const std::int64_t> row_order,
-                                ThreadPool& pool) {
+                                ThreadPool& pool, const WeightAllocator& allocate) {
   const ActivationKind kind = activation_kind(source.dtype);
   WeightMatrix w;
   w.dtype_ = source.dtype;
@@ -245,7 +246,7 @@ WeightMatrix WeightMatrix::make(const TensorView& source, std::span<const std::i
   const std::int64_t source_row_bytes = row_bytes(source.dtype, w.columns_);
   if (kind != ActivationKind::kFloat) {
     w.bytes_ = ceil_div(w.rows_, kPanelRows) * panel_bytes(source.dtype, w.columns_);
-    const std::shared_ptr<std::byte> memory = allocate_weights(static_cast<std::size_t>(w.bytes_));
+    const std::shared_ptr<std::byte> memory = allocate(static_cast<std::size_t>(w.bytes_));
     pack_panels(source, row_order, memory.get(), pool);
     w.owned_ = memory;
     w.data_ = memory.get();
@@ -254,7 +255,7 @@ WeightMatrix WeightMatrix::make(const TensorView& source, std::span<const std::i
   w.bytes_ = w.rows_ * source_row_bytes;
   w.data_ = source.data;
   if (!row_order.empty()) {
-    const std::shared_ptr<std::byte> memory = allocate_weights(static_cast<std::size_t>(w.bytes_));
+    const std::shared_ptr<std::byte> memory = allocate(static_cast<std::size_t>(w.bytes_));
     for (std::int64_t i = 0; i < w.rows_; ++i) {
       const std::int64_t from = row_order[static_cast<std::size_t>(i)];
       SAMPAN_CHECK(from >= 0 && from < source.rows());
@@ -265,6 +266,37 @@ WeightMatrix WeightMatrix::make(const TensorView& source, std::span<const std::i
     w.data_ = memory.get();
   }
   return w;
+}
+
+WeightMatrix WeightMatrix::make(const QuantizedMatrix& source,
+                                std::span<const std::int64_t> row_order, ThreadPool& pool,
+                                const WeightAllocator& allocate) {
+  WeightMatrix w;
+  w.columns_ = source.columns();
+  w.rows_ = row_order.empty() ? source.rows() : static_cast<std::int64_t>(row_order.size());
+  w.column_order_.assign(source.column_order().begin(), source.column_order().end());
+  const std::vector<DType> types = panel_types_for(source);
+  auto type = std::find(types.begin(), types.end(), likely_panel_type(source, row_order));
+  for (;; ++type) {
+    SAMPAN_CHECK(type != types.end());
+    w.dtype_ = *type;
+    w.bytes_ = ceil_div(w.rows_, kPanelRows) * panel_bytes(*type, w.columns_);
+    const std::shared_ptr<std::byte> memory = allocate(static_cast<std::size_t>(w.bytes_));
+    if (!pack_panels(source, *type, row_order, memory.get(), pool)) continue;
+    w.owned_ = memory;
+    w.data_ = memory.get();
+    return w;
+  }
+}
+
+std::int64_t WeightMatrix::owned_bytes_of(const TensorView& source) {
+  if (activation_kind(source.dtype) == ActivationKind::kFloat) return 0;
+  return ceil_div(source.rows(), kPanelRows) * panel_bytes(source.dtype, source.columns());
+}
+
+std::int64_t WeightMatrix::owned_bytes_of(const QuantizedMatrix& source) {
+  return ceil_div(source.rows(), kPanelRows) *
+         panel_bytes(likely_panel_type(source, {}), source.columns());
 }
 
 struct Activations::Forms {
@@ -376,8 +408,11 @@ const QuantizedRows& Activations::quantized(ActivationKind kind) const {
   return form.rows;
 }
 
-void matmul_tasks_with_table(const MatmulTable& table, std::span<const MatmulTask> tasks,
-                             const Activations& x, ThreadPool& pool) {
+namespace {
+
+// Products of tasks whose weights take the columns as they are.
+void run_tasks(const MatmulTable& table, std::span<const MatmulTask> tasks, const Activations& x,
+               ThreadPool& pool) {
   thread_local std::vector<Cut> callers_cuts;
   std::vector<Cut>& cuts = callers_cuts;
   std::int64_t weight_bytes = 0;
@@ -408,6 +443,63 @@ void matmul_tasks_with_table(const MatmulTable& table, std::span<const MatmulTas
   });
 }
 
+// A product with weights whose columns lie in an order of their own.
+void run_ordered_task(const MatmulTable& table, const MatmulTask& task, const Activations& x,
+                      ThreadPool& pool) {
+  if (task.rows == 0) return;
+  SAMPAN_CHECK(x.floats() != nullptr && task.first_row + task.rows <= x.rows());
+  SAMPAN_CHECK(task.first_column + task.w->columns() <= x.columns());
+  thread_local Buffer buffer;
+  thread_local Activations ordered;
+  const std::int64_t columns = task.w->columns();
+  const auto bytes = static_cast<std::size_t>(task.rows * columns) * sizeof(float);
+  if (buffer.size() < bytes) buffer = Buffer(bytes);
+  float* const gathered = buffer.as<float>();
+  const auto gather = [&](std::int64_t begin, std::int64_t end) {
+    float* out = gathered + begin * columns;
+    for (std::int64_t t = begin; t < end; ++t) {
+      const float* row = x.floats() + (task.first_row + t) * x.columns() + task.first_column;
+      for (const std::int32_t column : task.w->column_order()) *out++ = row[column];
+    }
+  };
+  if (task.rows * columns <= kSerialQuantizeFloats) {
+    gather(0, task.rows);
+  } else {
+    const std::int64_t jobs = std::min<std::int64_t>(task.rows, kJobsPerThread * pool.size());
+    pool.parallel_for(jobs, [&](std::int64_t job, int) {
+      gather(job * task.rows / jobs, (job + 1) * task.rows / jobs);
+    });
+  }
+  ordered.set(gathered, task.rows, columns);
+  ordered.require(activation_kind(task.w->dtype()), pool);
+  const MatmulTask plain = {task.w, 0, task.rows, 0, task.y, task.y_stride};
+  run_tasks(table, {&plain, 1}, ordered, pool);
+}
+
+bool is_ordered(const MatmulTask& task) { return !task.w->column_order().empty(); }
+
+void require_form(const WeightMatrix& w, Activations& x, ThreadPool& pool) {
+  x.require(w.column_order().empty() ? activation_kind(w.dtype()) : ActivationKind::kFloat, pool);
+}
+
+}  // namespace
+
+void matmul_tasks_with_table(const MatmulTable& table, std::span<const MatmulTask> tasks,
+                             const Activations& x, ThreadPool& pool) {
+  if (std::none_of(tasks.begin(), tasks.end(), is_ordered)) {
+    return run_tasks(table, tasks, x, pool);
+  }
+  std::vector<MatmulTask> plain;
+  for (const MatmulTask& task : tasks) {
+    if (is_ordered(task)) {
+      run_ordered_task(table, task, x, pool);
+    } else {
+      plain.push_back(task);
+    }
+  }
+  run_tasks(table, plain, x, pool);
+}
+
 void matmul_with_table(const MatmulTable& table, const WeightMatrix& w, const Activations& x,
                        float* y, std::int64_t y_stride, ThreadPool& pool) {
   SAMPAN_CHECK(x.columns() == w.columns());
@@ -417,12 +509,12 @@ void matmul_with_table(const MatmulTable& table, const WeightMatrix& w, const Ac
 
 void matmul(const WeightMatrix& w, Activations& x, float* y, std::int64_t y_stride,
             ThreadPool& pool) {
-  x.require(activation_kind(w.dtype()), pool);
+  require_form(w, x, pool);
   matmul_with_table(active_table(), w, x, y, y_stride, pool);
 }
 
 void matmul_tasks(std::span<const MatmulTask> tasks, Activations& x, ThreadPool& pool) {
-  for (const MatmulTask& task : tasks) x.require(activation_kind(task.w->dtype()), pool);
+  for (const MatmulTask& task : tasks) require_form(*task.w, x, pool);
   matmul_tasks_with_table(active_table(), tasks, x, pool);
 }
 

@@ -3,8 +3,11 @@
 #include <cstdint>
 #include <memory>
 #include <span>
+#include <vector>
 
 #include "base/thread_pool.h"
+#include "kernels/weight_memory.h"
+#include "tensor/quantized_matrix.h"
 #include "tensor/tensor.h"
 
 namespace sampan {
@@ -28,6 +31,10 @@ namespace sampan {
 //                    sub-scale * (code - zero) * q_x; a type with minima then does acc =
 //                    fma(-(dmin_w * d_x), float(exact integer sum of sub-min * sum q_x), acc).
 //   d_w, dmin_w, m_w are the block's scales widened to float; d_x is float.
+//
+// Weights in other quantised forms (QuantizedMatrix) go by the rule of 32-wide blocks, in the order
+// of their stored columns, with d_w their scale in float and the exact (code - zero). FP8 E4M3: see
+// kernels/quantized_panels.h.
 
 enum class ActivationKind : std::uint8_t { kFloat, kInt8Block32, kInt8Block256 };
 
@@ -46,9 +53,19 @@ class WeightMatrix {
   // block size. Any rows >= 1.
   static WeightMatrix make(const TensorView& source, ThreadPool& pool);
   // As above for a matrix whose rows are to be taken in another order: output i is source row
-  // row_order[i]. The result owns its data for every type.
+  // row_order[i]. The result owns its data for every type. `allocate` gives the memory of what is
+  // owned.
   static WeightMatrix make(const TensorView& source, std::span<const std::int64_t> row_order,
-                           ThreadPool& pool);
+                           ThreadPool& pool, const WeightAllocator& allocate = allocate_weights);
+  // From a published quantised form, always a copy in panels (kernels/quantized_panels.h).
+  // row_order empty: rows as they lie. Throws Error for scales and codes that are no numbers.
+  static WeightMatrix make(const QuantizedMatrix& source, std::span<const std::int64_t> row_order,
+                           ThreadPool& pool, const WeightAllocator& allocate = allocate_weights);
+
+  // Bytes that make(source) without an order will own.
+  static std::int64_t owned_bytes_of(const TensorView& source);
+  // Reads some scales; in rare cases it is more (kernels/quantized_panels.h: panel_types_for).
+  static std::int64_t owned_bytes_of(const QuantizedMatrix& source);
 
   DType dtype() const { return dtype_; }
   std::int64_t rows() const { return rows_; }
@@ -56,6 +73,9 @@ class WeightMatrix {
   const std::byte* data() const { return data_; }
   // Bytes that one product with a single row of activations reads.
   std::int64_t bytes() const { return bytes_; }
+  // Columns of the activations in the order in which its own lie; empty: as they are. Products
+  // reorder their activations by themselves.
+  std::span<const std::int32_t> column_order() const { return column_order_; }
   // Bytes that it owns (0 when the source is borrowed).
   std::int64_t owned_bytes() const { return owned_ ? bytes_ : 0; }
 
@@ -66,6 +86,7 @@ class WeightMatrix {
   std::int64_t bytes_ = 0;
   const std::byte* data_ = nullptr;
   std::shared_ptr<const std::byte> owned_;  // kernels/weight_memory.h
+  std::vector<std::int32_t> column_order_;
 };
 
 // Rows of activations in the forms that products read; a quantised form is made once and shared by

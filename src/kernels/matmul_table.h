@@ -80,7 +80,7 @@ const MatmulTable& matmul_table_avx512();
 const MatmulTable& matmul_table(Isa isa);
 
 // matmul() of kernels/matmul.h with a given table; the form of x that w needs must be there
-// (Activations::require).
+// (Activations::require; floats where w has a column order).
 void matmul_with_table(const MatmulTable& table, const WeightMatrix& w, const Activations& x,
                        float* y, std::int64_t y_stride, ThreadPool& pool);
 void matmul_tasks_with_table(const MatmulTable& table, std::span<const MatmulTask> tasks,

@@ -29,6 +29,19 @@ void for_chunks(std::int64_t count, std::int64_t unit_elements, std::int64_t chu
   });
 }
 
+void rotate(decltype(OpsTable::rope_half) rope, float* x, std::int64_t tokens, std::int64_t heads,
+            std::int64_t head_dim, const float* cos_sin, std::int64_t half, ThreadPool& pool) {
+  SAMPAN_CHECK(half >= 0 && 2 * half <= head_dim);
+  const std::int64_t token_size = heads * head_dim;
+  if (token_size <= 0) return;
+  for_chunks(tokens, token_size, kChunkElements, pool, [&](std::int64_t begin, std::int64_t end) {
+    for (std::int64_t t = begin; t < end; ++t) {
+      const float* const cos = cos_sin + t * 2 * half;
+      rope(x + t * token_size, heads, head_dim, cos, cos + half, half);
+    }
+  });
+}
+
 }  // namespace
 
 const OpsTable& ops_table(Isa isa) {
@@ -96,16 +109,12 @@ void rope_angles(const std::int32_t* positions, std::int64_t tokens, const float
 
 void rope_half(float* x, std::int64_t tokens, std::int64_t heads, std::int64_t head_dim,
                const float* cos_sin, std::int64_t half, ThreadPool& pool) {
-  SAMPAN_CHECK(half >= 0 && 2 * half <= head_dim);
-  const OpsTable& ops = active_ops_table();
-  const std::int64_t token_size = heads * head_dim;
-  if (token_size <= 0) return;
-  for_chunks(tokens, token_size, kChunkElements, pool, [&](std::int64_t begin, std::int64_t end) {
-    for (std::int64_t t = begin; t < end; ++t) {
-      const float* const cos = cos_sin + t * 2 * half;
-      ops.rope_half(x + t * token_size, heads, head_dim, cos, cos + half, half);
-    }
-  });
+  rotate(active_ops_table().rope_half, x, tokens, heads, head_dim, cos_sin, half, pool);
+}
+
+void rope_interleaved(float* x, std::int64_t tokens, std::int64_t heads, std::int64_t head_dim,
+                      const float* cos_sin, std::int64_t half, ThreadPool& pool) {
+  rotate(active_ops_table().rope_interleaved, x, tokens, heads, head_dim, cos_sin, half, pool);
 }
 
 }  // namespace sampan

@@ -40,4 +40,11 @@ void rope_angles(const std::int32_t* positions, std::int64_t tokens, const float
 void rope_half(float* x, std::int64_t tokens, std::int64_t heads, std::int64_t head_dim,
                const float* cos_sin, std::int64_t half, ThreadPool& pool);
 
+// Interleaved (GPT-J) rotary embedding in place: x (tokens, heads, head_dim); the first 2 * half
+// dims of each head rotate, pairs (2i, 2i + 1): a = x[2i], b = x[2i + 1]; x[2i] = fma(-b, sin, a *
+// cos), x[2i + 1] = fma(a, sin, b * cos). head_dim is a stride only: to rotate the last 64 dims of
+// heads of 192, pass x + 128 with head_dim 192. cos_sin (tokens, 2, half) from rope_angles.
+void rope_interleaved(float* x, std::int64_t tokens, std::int64_t heads, std::int64_t head_dim,
+                      const float* cos_sin, std::int64_t half, ThreadPool& pool);
+
 }  // namespace sampan

@@ -22,8 +22,12 @@ struct OpsTable {
   // Rotates the heads of one token: x (heads, head_dim), cos and sin (half).
   void (*rope_half)(float* x, std::int64_t heads, std::int64_t head_dim, const float* cos,
                     const float* sin, std::int64_t half);
+  void (*rope_interleaved)(float* x, std::int64_t heads, std::int64_t head_dim, const float* cos,
+                           const float* sin, std::int64_t half);
   // y[i] = float_to_f16(x[i]).
   void (*narrow_f16)(const float* x, std::int64_t n, std::uint16_t* y);
+  // y[i] = f16_to_float(x[i]).
+  void (*widen_f16)(const std::uint16_t* x, std::int64_t n, float* y);
 };
 
 const OpsTable& ops_table_reference();

@@ -1,6 +1,7 @@
 #pragma once
 
 #include <cstddef>
+#include <functional>
 #include <memory>
 
 namespace sampan {
@@ -10,5 +11,8 @@ namespace sampan {
 // address translation (small matrices were read at half the speed). A slab is freed with the last
 // of its blocks. Thread-safe. Throws Error kLimit when the memory cannot be had.
 std::shared_ptr<std::byte> allocate_weights(std::size_t bytes);
+
+// Another source of such memory.
+using WeightAllocator = std::function<std::shared_ptr<std::byte>(std::size_t bytes)>;
 
 }  // namespace sampan

@@ -16,6 +16,7 @@ constexpr std::array<DTypeInfo, kDTypeCount> kInfo = {{
     {"Q8_0", 32, 34},   {"Q2_K", 256, 84},  {"Q3_K", 256, 110}, {"Q4_K", 256, 144},
     {"Q5_K", 256, 176}, {"Q6_K", 256, 210}, {"IQ4_NL", 32, 18}, {"IQ4_XS", 256, 136},
     {"MXFP4", 32, 17},
+    {"I4Z", 32, 19},    {"I8Z", 32, 37},    {"F8B", 32, 34},
 }};
 
 }  // namespace
@@ -23,7 +24,7 @@ constexpr std::array<DTypeInfo, kDTypeCount> kInfo = {{
 const DTypeInfo& dtype_info(DType dtype) { return kInfo[static_cast<std::size_t>(dtype)]; }
 
 std::optional<DType> dtype_from_name(std::string_view name) {
-  for (int i = 0; i < kDTypeCount; ++i) {
+  for (int i = 0; i < kFileDTypeCount; ++i) {
     if (kInfo[static_cast<std::size_t>(i)].name == name) return static_cast<DType>(i);
   }
   return std::nullopt;

@@ -399,7 +399,7 @@ TEST(Gguf, ManyTokensAreQuick) {
 }
 
 TEST(Gguf, TypeCodesGoBothWays) {
-  for (int i = 0; i < kDTypeCount; ++i) {
+  for (int i = 0; i < kFileDTypeCount; ++i) {
     const auto dtype = static_cast<DType>(i);
     if (const auto code = ggml_type_of(dtype)) {
       EXPECT_EQ(dtype_of_ggml_type(*code), dtype);

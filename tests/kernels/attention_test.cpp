@@ -6,11 +6,11 @@
 #include <cmath>
 #include <cstring>
 #include <limits>
-#include <random>
 #include <string>
 #include <vector>
 
 #include "kernels/attention_driver.h"
+#include "kernels/attention_test_data.h"
 #include "kernels/isa.h"
 #include "kernels/math.h"
 #include "tensor/half.h"
@@ -20,42 +20,22 @@ namespace {
 
 constexpr float kNan = std::numeric_limits<float>::quiet_NaN();
 
-std::vector<float> random_floats(std::size_t count, std::uint32_t seed, float spread = 1.0f) {
-  std::mt19937 engine(seed);
-  std::normal_distribution<float> normal(0.0f, spread);
-  std::vector<float> out(count);
-  for (float& value : out) value = normal(engine);
-  return out;
-}
-
-std::vector<Isa> supported_isas() {
-  std::vector<Isa> isas;
-  for (const Isa isa : {Isa::kReference, Isa::kAvx2, Isa::kAvx512}) {
-    if (isa_supported(isa)) isas.push_back(isa);
-  }
-  return isas;
-}
-
 // The cache of one sequence with known keys and values; memory that holds no position is NaN.
 class Sequence {
  public:
   Sequence(const KvLayout& layout, std::int64_t length, std::uint32_t seed)
       : layout_(layout),
         keys_(random_floats(count(length), seed)),
-        values_(random_floats(count(length), seed + 1)) {
-    const std::int64_t pages = (length + kKvPagePositions - 1) / kKvPagePositions;
-    for (std::int64_t i = 0; i < pages; ++i) {
-      memory_.emplace_back(static_cast<std::size_t>(layout.page_bytes()), std::byte{0xFF});
-      table_.push_back(memory_.back().data());
-    }
+        values_(random_floats(count(length), seed + 1)),
+        pages_(layout.page_bytes(), length) {
     ThreadPool pool(1);
     std::vector<std::int32_t> positions;
     for (std::int32_t i = 0; i < length; ++i) positions.push_back(i);
-    const std::vector<std::byte* const*> tables(positions.size(), table_.data());
+    const std::vector<std::byte* const*> tables(positions.size(), pages());
     store_kv(layout, keys_.data(), values_.data(), length, positions.data(), tables.data(), pool);
   }
 
-  std::byte* const* pages() const { return table_.data(); }
+  std::byte* const* pages() const { return pages_.table(); }
   float key(std::int64_t j, std::int64_t kv_head, std::int64_t d) const {
     return rounded(keys_[index(j, kv_head, d)]);
   }
@@ -78,8 +58,7 @@ class Sequence {
   KvLayout layout_;
   std::vector<float> keys_;
   std::vector<float> values_;
-  std::vector<std::vector<std::byte>> memory_;
-  std::vector<std::byte*> table_;
+  Pages pages_;
 };
 
 // The contract of attention.h for one query and head, line by line.
@@ -185,19 +164,6 @@ std::vector<float> attend(Isa isa, const AttentionArgs& args, const float* q,
   std::vector<float> out(queries.size() * row, kNan);
   attention_with(attention_table(isa), args, q, queries, out.data(), pool);
   return out;
-}
-
-std::vector<AttentionQuery> consecutive(const Sequence& sequence, std::int64_t first,
-                                        std::int64_t count) {
-  std::vector<AttentionQuery> queries;
-  for (std::int64_t i = 0; i < count; ++i) {
-    queries.push_back({static_cast<std::int32_t>(first + i), sequence.pages()});
-  }
-  return queries;
-}
-
-bool same_bits(const std::vector<float>& a, const std::vector<float>& b) {
-  return a.size() == b.size() && std::memcmp(a.data(), b.data(), a.size() * sizeof(float)) == 0;
 }
 
 class AttentionTest : public testing::TestWithParam<Case> {};
@@ -342,6 +308,24 @@ TEST(Attention, NotANumberInAQueryStaysInItsRow) {
         EXPECT_TRUE(std::isnan(broken[i])) << i;
       } else {
         EXPECT_EQ(broken[i], clean[i]) << i;
+      }
+    }
+  }
+}
+
+// One query and few kv heads: the heads of a group are spread over the threads.
+TEST(Attention, HeadsOfAGroupApartOrTogether) {
+  for (const std::int64_t kv_heads : {1, 2}) {
+    for (const std::int64_t group : {1, 7, 16, 60}) {
+      const AttentionArgs args = Case{DType::kF16, kv_heads * group, kv_heads, 128, 0, 0, 0}.args();
+      const Sequence sequence(args.layout, 1500, 67);
+      const std::vector<float> q =
+          random_floats(static_cast<std::size_t>(2 * args.heads * 128), 71, 2.0f);
+      const auto queries = consecutive(sequence, 1498, 2);
+      const auto whole = attend(active_isa(), args, q.data(), queries, 1);
+      for (const int threads : {2, 3, 5, 16}) {
+        EXPECT_TRUE(same_bits(attend(active_isa(), args, q.data(), queries, threads), whole))
+            << kv_heads << " x " << group << ", " << threads << " threads";
       }
     }
   }

@@ -1,14 +1,17 @@
-// Products read and write nothing beyond what their caller hands them: the operands end where an unmapped page begins. The sanitizers do
-// not watch the instruction sets' products (src/kernels/CMakeLists.txt), so this does.
+// Products read and write nothing beyond what their caller hands them: the operands end where an
+// unmapped page begins. The sanitizers do not watch the instruction sets' products
+// (src/kernels/CMakeLists.txt), so this does.
 #include <gtest/gtest.h>
 #include <sys/mman.h>
 
 #include <cstring>
+#include <memory>
 
 #include "kernels/matmul.h"
 #include "kernels/matmul_table.h"
 #include "kernels/matmul_test_data.h"
 #include "kernels/quantized_activations.h"
+#include "kernels/quantized_test_data.h"
 
 namespace sampan {
 namespace {
@@ -20,7 +23,8 @@ class Guarded {
  public:
   enum class Side { kEnd, kBegin };
   Guarded(std::size_t bytes, Side side) : mapped_((bytes + kPage - 1) / kPage * kPage + 2 * kPage) {
-    void* memory = ::mmap(nullptr, mapped_, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    void* memory =
+        ::mmap(nullptr, mapped_, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
     if (memory == MAP_FAILED) throw std::bad_alloc();
     base_ = static_cast<std::byte*>(memory);
     ::mprotect(base_, kPage, PROT_NONE);
@@ -41,8 +45,8 @@ class Guarded {
   std::byte* data_;
 };
 
-void multiply_guarded(DType dtype, const std::vector<std::byte>& weights, std::int64_t rows, std::int64_t columns, std::int64_t tokens,
-                      Guarded::Side side) {
+void multiply_guarded(DType dtype, const std::vector<std::byte>& weights, std::int64_t rows,
+                      std::int64_t columns, std::int64_t tokens, Guarded::Side side) {
   ThreadPool pool(2);
   Guarded w(weights.size(), side);
   std::memcpy(w.data(), weights.data(), weights.size());
@@ -67,6 +71,30 @@ TEST(MatmulBounds, BlockTypes) {
       for (const std::int64_t tokens : {1, 3, 9}) {
         multiply_guarded(dtype, weights, rows, columns, tokens, Guarded::Side::kEnd);
         multiply_guarded(dtype, weights, rows, columns, tokens, Guarded::Side::kBegin);
+      }
+    }
+  }
+}
+
+// The panels themselves end where an unmapped page begins.
+TEST(MatmulBounds, PublishedForms) {
+  ThreadPool pool(2);
+  for (const quantized_test::Form& form : quantized_test::forms()) {
+    const quantized_test::Made made = form.make(48, 192, 1);
+    for (const Guarded::Side side : {Guarded::Side::kEnd, Guarded::Side::kBegin}) {
+      const WeightMatrix w = WeightMatrix::make(made.matrix, {}, pool, [side](std::size_t bytes) {
+        const auto memory = std::make_shared<Guarded>(bytes, side);
+        return std::shared_ptr<std::byte>(memory, memory->data());
+      });
+      for (const std::int64_t tokens : {1, 3, 9, 17}) {
+        const std::vector<float> x = random_activations(tokens * w.columns(), 5);
+        Guarded y(static_cast<std::size_t>(tokens * w.rows()) * sizeof(float), side);
+        Activations activations;
+        activations.set(x.data(), tokens, w.columns());
+        activations.require(activation_kind(w.dtype()), pool);
+        for (const Isa isa : supported_isas()) {
+          matmul_with_table(matmul_table(isa), w, activations, y.floats(), w.rows(), pool);
+        }
       }
     }
   }

@@ -139,6 +139,30 @@ TEST_P(OpsTest, RopeRotatesPairsAndLeavesTheRest) {
   }
 }
 
+TEST_P(OpsTest, InterleavedRopeRotatesNeighbours) {
+  for (const std::int64_t half : {1, 2, 3, 4, 5, 7, 8, 9, 12, 16, 20, 32, 37}) {
+    for (const std::int64_t before : {0, 5}) {
+      const std::int64_t stride = before + 2 * half + (before > 0 ? 3 : 0);
+      const std::int64_t heads = 3;
+      const std::vector<float> x = random_floats(heads * stride, 17);
+      const std::vector<float> cos = random_floats(half, 18);
+      const std::vector<float> sin = random_floats(half, 19);
+      std::vector<float> expected = x;
+      for (std::int64_t h = 0; h < heads; ++h) {
+        for (std::int64_t i = 0; i < half; ++i) {
+          const auto at = static_cast<std::size_t>(h * stride + before + 2 * i);
+          const auto angle = static_cast<std::size_t>(i);
+          expected[at] = std::fma(-x[at + 1], sin[angle], x[at] * cos[angle]);
+          expected[at + 1] = std::fma(x[at], sin[angle], x[at + 1] * cos[angle]);
+        }
+      }
+      std::vector<float> rotated = x;
+      ops().rope_interleaved(rotated.data() + before, heads, stride, cos.data(), sin.data(), half);
+      EXPECT_TRUE(same_bits(rotated, expected)) << half << " " << before;
+    }
+  }
+}
+
 TEST_P(OpsTest, HalvesAreTheScalarOnes) {
   for (const std::int64_t n : kSizes) {
     std::vector<float> x = random_floats(n, 10, 1e-4f);
@@ -148,6 +172,13 @@ TEST_P(OpsTest, HalvesAreTheScalarOnes) {
     std::vector<std::uint16_t> halves(x.size(), 0x1234);
     ops().narrow_f16(x.data(), n, halves.data());
     EXPECT_TRUE(same_bits(halves, expected)) << n;
+    std::vector<float> exact(x.size(), kGuard);
+    for (std::size_t i = 0; i < static_cast<std::size_t>(n); ++i) {
+      exact[i] = f16_to_float(halves[i]);
+    }
+    std::vector<float> widened(x.size(), kGuard);
+    ops().widen_f16(halves.data(), n, widened.data());
+    EXPECT_TRUE(same_bits(widened, exact)) << n;
   }
 }
 
@@ -182,18 +213,44 @@ TEST(Ops, ThreadsLeaveTheBitsAlone) {
   const std::vector<float> cos_sin = random_floats(rows * 2 * 50, 14);
   const auto run = [&](int threads) {
     ThreadPool pool(threads);
-    std::vector<std::vector<float>> results(5, x);
+    std::vector<std::vector<float>> results(6, x);
     rms_norm(x.data(), weight.data(), rows, dim, 1e-5f, results[0].data(), pool);
     add_in_place(results[1].data(), y.data(), rows * dim, pool);
     add_bias(results[2].data(), weight.data(), rows, dim, pool);
     silu_mul(x.data(), y.data(), rows * dim, results[3].data(), pool);
     rope_half(results[4].data(), rows, 10, 100, cos_sin.data(), 50, pool);
+    rope_interleaved(results[5].data(), rows, 10, 100, cos_sin.data(), 50, pool);
     return results;
   };
   const auto alone = run(1);
   for (const int threads : {2, 5}) {
     const auto together = run(threads);
     for (std::size_t i = 0; i < alone.size(); ++i) EXPECT_TRUE(same_bits(together[i], alone[i]));
+  }
+}
+
+TEST(Ops, RopeOfBothLayoutsTurnsEachTokenByItsAngles) {
+  const std::vector<float> x = random_floats(2 * 2 * 6, 20);
+  const std::vector<float> cos_sin = random_floats(2 * 2 * 2, 21);
+  ThreadPool pool(1);
+  std::vector<float> halves = x;
+  std::vector<float> pairs = x;
+  rope_half(halves.data() + 2, 2, 2, 6, cos_sin.data(), 2, pool);
+  rope_interleaved(pairs.data() + 2, 2, 2, 6, cos_sin.data(), 2, pool);
+  for (std::size_t head = 0; head < 4; ++head) {
+    for (std::size_t i = 0; i < 2; ++i) {
+      const float cos = cos_sin[head / 2 * 4 + i];
+      const float sin = cos_sin[head / 2 * 4 + 2 + i];
+      const auto turn = [&](const std::vector<float>& turned, std::size_t a, std::size_t b) {
+        EXPECT_EQ(turned[a], std::fma(-x[b], sin, x[a] * cos));
+        EXPECT_EQ(turned[b], std::fma(x[a], sin, x[b] * cos));
+      };
+      const std::size_t first = head * 6 + 2;
+      turn(halves, first + i, first + i + 2);
+      turn(pairs, first + 2 * i, first + 2 * i + 1);
+    }
+    EXPECT_EQ(pairs[head * 6], x[head * 6]);
+    EXPECT_EQ(pairs[head * 6 + 1], x[head * 6 + 1]);
   }
 }
 
@@ -204,6 +261,7 @@ TEST(Ops, NothingToDoIsDone) {
   add_bias(nullptr, nullptr, 0, 8, pool);
   silu_mul(nullptr, nullptr, 0, nullptr, pool);
   rope_half(nullptr, 0, 4, 8, nullptr, 4, pool);
+  rope_interleaved(nullptr, 0, 4, 8, nullptr, 4, pool);
 }
 
 TEST(Ops, RopeAnglesAreCosAndSinOfTheFloatAngle) {

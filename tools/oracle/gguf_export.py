@@ -2,7 +2,8 @@
 
 Tensor names come from the package's name map. What conversion changes: rows of the q and k
 projections of `llama` are permuted to the interleaved rope layout, Llama 3's rope scaling becomes
-the tensor rope_freqs.weight, a tied head is left out, norms and biases are float32.
+the tensor rope_freqs.weight, a tied head is left out, norms, biases and routers are float32; for
+experts and latent attention see gguf_layouts.py.
 
 Needs gguf, torch, safetensors, transformers and numpy.
 """
@@ -17,12 +18,20 @@ import torch
 import transformers
 from safetensors import safe_open
 
+from oracle import gguf_layouts, gguf_metadata
+
 FILE_TYPES = {
     "F32": gguf.LlamaFileType.ALL_F32,
     "F16": gguf.LlamaFileType.MOSTLY_F16,
     "BF16": gguf.LlamaFileType.MOSTLY_BF16,
     "Q8_0": gguf.LlamaFileType.MOSTLY_Q8_0,
     "Q4_0": gguf.LlamaFileType.MOSTLY_Q4_0,
+}
+ARCHITECTURES = {
+    "qwen2_moe": "qwen2moe",
+    "qwen3_moe": "qwen3moe",
+    "deepseek_v2": "deepseek2",
+    "deepseek_v3": "deepseek2",
 }
 
 
@@ -41,16 +50,18 @@ def _unpermute(rows, heads):
 class Export:
     """One conversion: the checkpoint's config, and where each tensor goes."""
 
-    def __init__(self, folder):
+    def __init__(self, folder, latent=gguf_layouts.LatentLayout()):
         self.folder = pathlib.Path(folder)
+        self.latent = latent
         self.config = transformers.AutoConfig.from_pretrained(folder)
-        self.arch = self.config.model_type
+        self.arch = ARCHITECTURES.get(self.config.model_type, self.config.model_type)
         arch_id = next(k for k, v in gguf.MODEL_ARCH_NAMES.items() if v == self.arch)
         self._names = gguf.get_tensor_name_map(arch_id, self.config.num_hidden_layers)
 
     def gguf_name(self, hf_name):
         """The GGUF name of a checkpoint tensor."""
-        name = self._names.get_name(hf_name, try_suffixes=(".weight", ".bias"))
+        known = hf_name.replace(".e_score_correction_bias", ".e_score_correction.bias")
+        name = self._names.get_name(known, try_suffixes=(".weight", ".bias"))
         if name is None:
             raise KeyError(f"{hf_name}: no GGUF name in {self.arch}")
         return name
@@ -71,6 +82,37 @@ class Export:
                     if name == "lm_head.weight" and self.config.tie_word_embeddings:
                         continue
                     yield name, file.get_tensor(name).to(torch.float32).numpy()
+
+    def gguf_tensors(self):
+        """[(GGUF name, float32 array)] of the whole checkpoint, arranged as GGUF has them."""
+        tensors = gguf_layouts.stack_experts(dict(self.tensors()))
+        tensors = gguf_layouts.split_kv_b(tensors, self.config, self.latent)
+        out = []
+        for hf_name, values in tensors.items():
+            if heads := self.permuted_heads(hf_name):
+                values = _permute(values, heads)
+            if hf_name.endswith(".shared_expert_gate.weight"):
+                values = values[0]
+            out.append((self.gguf_name(hf_name), np.ascontiguousarray(values)))
+        return out
+
+    def hf_value(self, hf_name, values):
+        """What a parameter of the transformers model is, by a GGUF file's {name: array}."""
+        prefix = hf_name.rpartition(".experts.")[0]
+        if hf_name.endswith(".experts.gate_up_proj"):
+            parts = [f"{prefix}.experts.{part}_proj.weight" for part in ("gate", "up")]
+            return np.concatenate([values[self.gguf_name(part)] for part in parts], axis=1)
+        if hf_name.endswith(".experts.down_proj"):
+            return values[self.gguf_name(f"{hf_name}.weight")]
+        if hf_name.endswith(".kv_b_proj.weight") and self.latent.split:
+            names = [hf_name.replace("kv_b", part) for part in ("k_b", "v_b")]
+            k_b, v_b = (values[self.gguf_name(name)] for name in names)
+            return gguf_layouts.join_kv_b(k_b, v_b, self.config)
+        new = values[self.gguf_name(hf_name)]
+        if hf_name.endswith(".shared_expert_gate.weight"):
+            return new[None]
+        heads = self.permuted_heads(hf_name)
+        return _unpermute(new, heads) if heads else new
 
     def rope_freqs(self):
         """Llama 3's divisors of the rope frequencies, or None."""
@@ -93,65 +135,30 @@ class Export:
         return np.array(divisors, dtype=np.float32)
 
 
-def _add_sizes(writer, export):
-    config = export.config
-    writer.add_context_length(config.max_position_embeddings)
-    writer.add_embedding_length(config.hidden_size)
-    writer.add_block_count(config.num_hidden_layers)
-    writer.add_feed_forward_length(config.intermediate_size)
-    writer.add_head_count(config.num_attention_heads)
-    writer.add_head_count_kv(config.num_key_value_heads)
-    writer.add_layer_norm_rms_eps(config.rms_norm_eps)
-    head_dim = getattr(config, "head_dim", None)
-    if export.arch == "llama":
-        writer.add_vocab_size(config.vocab_size)
-        writer.add_rope_dimension_count(head_dim)
-    if export.arch in ("qwen3", "seed_oss"):
-        writer.add_key_length(head_dim)
-        writer.add_value_length(head_dim)
-
-
-def _add_rope(writer, export):
-    rope = export.config.rope_parameters
-    writer.add_rope_freq_base(rope["rope_theta"])
-    if rope["rope_type"] in ("linear", "yarn"):
-        writer.add_rope_scaling_type(gguf.RopeScalingType(rope["rope_type"]))
-        writer.add_rope_scaling_factor(rope["factor"])
-    elif rope["rope_type"] not in ("default", "llama3"):
-        raise ValueError(f"GGUF has no {rope['rope_type']} rope scaling")
-    if rope["rope_type"] == "yarn":
-        if "attention_factor" in rope or "mscale" in rope or not rope.get("truncate", True):
-            raise ValueError("GGUF cannot say attention_factor, mscale or truncate of YaRN")
-        writer.add_rope_scaling_orig_ctx_len(rope["original_max_position_embeddings"])
-        if "beta_fast" in rope:
-            writer.add_rope_scaling_yarn_beta_fast(rope["beta_fast"])
-        if "beta_slow" in rope:
-            writer.add_rope_scaling_yarn_beta_slow(rope["beta_slow"])
-
-
 def _encode(values, type_name):
     qtype = gguf.GGMLQuantizationType[type_name]
     return gguf.quants.quantize(values, qtype), qtype
 
 
-def convert(folder, path, matrix_type="F32", *, choose=None, tokenizer=None, shards=1):
+def _is_float_only(name, values):
+    """Norms, biases and routers stay float32, whatever the type of the matrices."""
+    return values.ndim == 1 or ".ffn_gate_inp." in name
+
+
+def convert(folder, path, matrix_type="F32", *, choose=None, tokenizer=None, shards=1, latent=None):
     """Writes `path` from the checkpoint in `folder`.
 
     Matrices become `matrix_type`; choose(gguf_name, array) may give (raw array, gguf type) instead.
     tokenizer(writer) adds a tokenizer. With `shards` > 1 the package splits the file and names the
-    parts itself.
+    parts itself. `latent` is a gguf_layouts.LatentLayout for deepseek2.
     """
-    export = Export(folder)
+    export = Export(folder, latent or gguf_layouts.LatentLayout())
     out = []
     freqs = export.rope_freqs()
     if freqs is not None:
         out.append(("rope_freqs.weight", freqs, gguf.GGMLQuantizationType.F32))
-    for hf_name, values in export.tensors():
-        if heads := export.permuted_heads(hf_name):
-            values = _permute(values, heads)
-        values = np.ascontiguousarray(values)
-        name = export.gguf_name(hf_name)
-        if values.ndim == 1:
+    for name, values in export.gguf_tensors():
+        if _is_float_only(name, values):
             out.append((name, *_encode(values, "F32")))
         elif choose is not None:
             out.append((name, *choose(name, values)))
@@ -161,8 +168,7 @@ def convert(folder, path, matrix_type="F32", *, choose=None, tokenizer=None, sha
     writer = gguf.GGUFWriter(path, export.arch, split_max_tensors=split)
     writer.add_type(gguf.GGUFType.MODEL)
     writer.add_name(export.folder.name)
-    _add_sizes(writer, export)
-    _add_rope(writer, export)
+    gguf_metadata.add_hyperparameters(writer, export.arch, export.config, export.latent.new_keys)
     if choose is None:
         writer.add_file_type(FILE_TYPES[matrix_type])
     if matrix_type not in ("F32", "F16", "BF16"):
@@ -193,15 +199,15 @@ def read_values(path):
     return values
 
 
-def put_weights_of_gguf(model, folder, path):
+def put_weights_of_gguf(model, folder, path, latent=None):
     """Replaces a model's weights by the GGUF file's; returns whether all were equal already."""
-    export, values, same = Export(folder), read_values(path), True
+    export = Export(folder, latent or gguf_layouts.LatentLayout())
+    values, same = read_values(path), True
+    own = dict(model.named_parameters())
+    own |= {n: b for n, b in model.named_buffers() if n.endswith("e_score_correction_bias")}
     with torch.no_grad():
-        for name, parameter in model.named_parameters():
-            new = values[export.gguf_name(name)]
-            if heads := export.permuted_heads(name):
-                new = _unpermute(new, heads)
-            new = torch.from_numpy(np.array(new)).to(parameter.dtype)
+        for name, parameter in own.items():
+            new = torch.from_numpy(np.array(export.hf_value(name, values))).to(parameter.dtype)
             same = same and torch.equal(parameter, new)
             parameter.copy_(new)
     return same

@@ -15,6 +15,11 @@ inline __m256 load(const std::uint16_t* x) {
 
 inline void prefetch(const void* x) { _mm_prefetch(static_cast<const char*>(x), _MM_HINT_T0); }
 template <typename T>
+inline void prefetch_row(const T* x, std::int64_t n) {
+  constexpr std::int64_t kLine = 64 / sizeof(T);
+  for (std::int64_t i = 0; i < n; i += kLine) prefetch(x + i);
+}
+template <typename T>
 inline const T* at(const T* x, std::int64_t offset) {
   return x == nullptr ? nullptr : x + offset;
 }
@@ -23,10 +28,10 @@ inline const T* at(const T* x, std::int64_t offset) {
 // registers.
 constexpr int kMaxBlockRows = 6;
 
-// Calls block(row, n) with nearly equal n <= kMaxBlockRows.
-template <typename Block>
+// Calls block(row, n) with nearly equal n <= kMost.
+template <int kMost, typename Block>
 inline void for_blocks(std::int64_t rows, const Block& block) {
-  std::int64_t left = (rows + kMaxBlockRows - 1) / kMaxBlockRows;
+  std::int64_t left = (rows + kMost - 1) / kMost;
   for (std::int64_t row = 0; row < rows; --left) {
     const std::int64_t n = (rows - row + left - 1) / left;
     block(row, n);
@@ -117,9 +122,93 @@ void score(const float* q, std::int64_t rows, std::int64_t head_dim, const T* ke
   static constexpr Block kBlocks[kMaxBlockRows] = {score_block<T, 1>, score_block<T, 2>,
                                                    score_block<T, 3>, score_block<T, 4>,
                                                    score_block<T, 5>, score_block<T, 6>};
-  for_blocks(rows, [=](std::int64_t row, std::int64_t n) {
+  for_blocks<kMaxBlockRows>(rows, [=](std::int64_t row, std::int64_t n) {
     kBlocks[n - 1](q + row * head_dim, head_dim, keys, first_group, end_group,
                    row == 0 ? next : nullptr, scores + row * kPage);
+  });
+}
+
+// Rows a block of dot: 3 rows by 4 positions are 12 sums, a register each, for half of the 16
+// virtual lanes at a time.
+constexpr int kDotRows = 3;
+
+// sum[r][j] = lanes [half, half + 8) of the dots.
+template <typename T, int kRows>
+[[gnu::always_inline]] inline void dot_lanes(const float* q, std::int64_t width, const T* keys,
+                                             std::int64_t half,
+                                             __m256 (&sum)[kRows][kDotPositions]) {
+#pragma GCC unroll 8
+  for (int r = 0; r < kRows; ++r) {
+#pragma GCC unroll 8
+    for (int j = 0; j < kDotPositions; ++j) sum[r][j] = _mm256_setzero_ps();
+  }
+  for (std::int64_t d = half; d < width; d += kLanes) {
+    multiply_add(
+        sum, [=](int r) { return _mm256_loadu_ps(q + r * width + d); },
+        [=](int j) { return load(keys + j * width + d); });
+  }
+}
+
+// The four sums of lanes of v by the tree of kernels/lanes.h, from 8 lanes on.
+inline __m128 fold_four(const __m256 (&v)[kDotPositions]) {
+  const __m256 a = _mm256_add_ps(_mm256_permute2f128_ps(v[0], v[1], 0x20),
+                                 _mm256_permute2f128_ps(v[0], v[1], 0x31));
+  const __m256 b = _mm256_add_ps(_mm256_permute2f128_ps(v[2], v[3], 0x20),
+                                 _mm256_permute2f128_ps(v[2], v[3], 0x31));
+  const __m256 two =
+      _mm256_add_ps(_mm256_shuffle_ps(a, b, 0x44), _mm256_shuffle_ps(a, b, 0xEE));  // 0 2 | 1 3
+  const __m128 low = _mm256_castps256_ps128(two);
+  const __m128 high = _mm256_extractf128_ps(two, 1);
+  const __m128 even = _mm_shuffle_ps(low, high, 0x88);
+  const __m128 odd = _mm_shuffle_ps(low, high, 0xDD);
+  const __m128 sums = _mm_add_ps(even, odd);  // 0 2 1 3
+  return _mm_shuffle_ps(sums, sums, 0xD8);
+}
+
+// kDotPositions positions.
+template <typename T, int kRows>
+inline void dot_group(const float* q, std::int64_t width, const T* keys, float* scores) {
+  __m256 low[kRows][kDotPositions];
+  __m256 high[kRows][kDotPositions];
+  dot_lanes(q, width, keys, 0, low);
+  dot_lanes(q, width, keys, kVector, high);
+#pragma GCC unroll 8
+  for (int r = 0; r < kRows; ++r) {
+#pragma GCC unroll 8
+    for (int j = 0; j < kDotPositions; ++j) low[r][j] = _mm256_add_ps(low[r][j], high[r][j]);
+    _mm_storeu_ps(scores + r * kPage, fold_four(low[r]));
+  }
+}
+
+// Which of kDotPositions positions a block prefetches: every `step`th from `first` on.
+struct Share {
+  std::int64_t first;
+  std::int64_t step;
+};
+
+template <typename T, int kRows>
+void dot_block(const float* q, std::int64_t width, const T* keys, std::int64_t first,
+               std::int64_t end, const T* next, Share share, float* scores) {
+  for (std::int64_t j = first * kDotPositions; j < end * kDotPositions; j += kDotPositions) {
+    if (next != nullptr) {
+      for (std::int64_t i = share.first; i < kDotPositions; i += share.step) {
+        prefetch_row(next + (j + i) * width, width);
+      }
+    }
+    dot_group<T, kRows>(q, width, keys + j * width, scores + j);
+  }
+}
+
+template <typename T>
+void dot(const float* q, std::int64_t rows, std::int64_t width, const T* keys,
+         std::int64_t first_group, std::int64_t end_group, const T* next, float* scores) {
+  using Block = void (*)(const float*, std::int64_t, const T*, std::int64_t, std::int64_t, const T*,
+                         Share, float*);
+  static constexpr Block kBlocks[kDotRows] = {dot_block<T, 1>, dot_block<T, 2>, dot_block<T, 3>};
+  const std::int64_t blocks = (rows + kDotRows - 1) / kDotRows;
+  for_blocks<kDotRows>(rows, [=](std::int64_t row, std::int64_t n) {
+    kBlocks[n - 1](q + row * width, width, keys, first_group, end_group, next,
+                   {(row + n - 1) / kDotRows, blocks}, scores + row * kPage);
   });
 }
 
@@ -183,21 +272,11 @@ void softmax(float* scores, std::int64_t rows, float scale, const std::int32_t* 
   }
 }
 
-template <typename T>
-struct ValueBlock {
-  const float* p;
-  std::int64_t head_dim;
-  std::int64_t first;
-  std::int64_t end;
-  const T* next;
-  const float* correction;
-};
-
 // kVectors whole vectors of columns.
 template <typename T, int kRows, int kVectors>
-inline void accumulate_columns(const ValueBlock<T>& block, const T* values, const T* next,
-                               float* o) {
-  const std::int64_t head_dim = block.head_dim;
+inline void accumulate_columns(const ValueSum<T>& block, const T* values, const T* next, float* o) {
+  const std::int64_t stride = block.value_stride;
+  const std::int64_t o_stride = block.o_stride;
   const float* const p = block.p;
   __m256 sum[kRows][kVectors];
 #pragma GCC unroll 8
@@ -205,76 +284,76 @@ inline void accumulate_columns(const ValueBlock<T>& block, const T* values, cons
     const __m256 c = _mm256_broadcast_ss(block.correction + r);
 #pragma GCC unroll 8
     for (int v = 0; v < kVectors; ++v) {
-      sum[r][v] = _mm256_mul_ps(_mm256_loadu_ps(o + r * head_dim + v * kVector), c);
+      sum[r][v] = _mm256_mul_ps(_mm256_loadu_ps(o + r * o_stride + v * kVector), c);
     }
   }
   const std::int64_t end = block.end;
   for (std::int64_t j = block.first; j < end; ++j) {
     if (next != nullptr) {
 #pragma GCC unroll 8
-      for (int v = 0; v < kVectors; ++v) prefetch(next + j * head_dim + v * kVector);
+      for (int v = 0; v < kVectors; ++v) prefetch(next + j * stride + v * kVector);
     }
     multiply_add(
         sum, [=](int r) { return _mm256_broadcast_ss(p + r * kPage + j); },
-        [=](int v) { return load(values + j * head_dim + v * kVector); });
+        [=](int v) { return load(values + j * stride + v * kVector); });
   }
 #pragma GCC unroll 8
   for (int r = 0; r < kRows; ++r) {
 #pragma GCC unroll 8
     for (int v = 0; v < kVectors; ++v) {
-      _mm256_storeu_ps(o + r * head_dim + v * kVector, sum[r][v]);
+      _mm256_storeu_ps(o + r * o_stride + v * kVector, sum[r][v]);
     }
   }
 }
 
 // The last n columns, fewer than a vector.
 template <typename T, int kRows>
-inline void accumulate_tail(const ValueBlock<T>& block, const T* values, std::int64_t n, float* o) {
+inline void accumulate_tail(const ValueSum<T>& block, const T* values, std::int64_t n, float* o) {
   const __m256i mask = first_lanes(n);
   __m256 sum[kRows];
 #pragma GCC unroll 8
   for (int r = 0; r < kRows; ++r) {
-    sum[r] = _mm256_mul_ps(_mm256_maskload_ps(o + r * block.head_dim, mask),
+    sum[r] = _mm256_mul_ps(_mm256_maskload_ps(o + r * block.o_stride, mask),
                            _mm256_broadcast_ss(block.correction + r));
   }
   for (std::int64_t j = block.first; j < block.end; ++j) {
-    const __m256 value = load_some(values + j * block.head_dim, n);
+    const __m256 value = load_some(values + j * block.value_stride, n);
 #pragma GCC unroll 8
     for (int r = 0; r < kRows; ++r) {
       sum[r] = _mm256_fmadd_ps(_mm256_broadcast_ss(block.p + r * kPage + j), value, sum[r]);
     }
   }
 #pragma GCC unroll 8
-  for (int r = 0; r < kRows; ++r) _mm256_maskstore_ps(o + r * block.head_dim, mask, sum[r]);
+  for (int r = 0; r < kRows; ++r) _mm256_maskstore_ps(o + r * block.o_stride, mask, sum[r]);
 }
 
 template <typename T, int kRows>
-void accumulate_block(const ValueBlock<T>& block, const T* values, float* o) {
+void accumulate_block(const ValueSum<T>& block, const T* values, float* o) {
   constexpr int kVectors = kRows == 1 ? 8 : kRows <= 3 ? 4 : 2;
   std::int64_t d = 0;
-  for (; d + kVectors * kVector <= block.head_dim; d += kVectors * kVector) {
+  for (; d + kVectors * kVector <= block.columns; d += kVectors * kVector) {
     accumulate_columns<T, kRows, kVectors>(block, values + d, at(block.next, d), o + d);
   }
-  for (; d + kVector <= block.head_dim; d += kVector) {
+  for (; d + kVector <= block.columns; d += kVector) {
     accumulate_columns<T, kRows, 1>(block, values + d, at(block.next, d), o + d);
   }
-  if (d < block.head_dim) {
-    accumulate_tail<T, kRows>(block, values + d, block.head_dim - d, o + d);
+  if (d < block.columns) {
+    accumulate_tail<T, kRows>(block, values + d, block.columns - d, o + d);
   }
 }
 
 template <typename T>
-void accumulate(const float* p, std::int64_t rows, const T* values, std::int64_t head_dim,
-                std::int64_t first, std::int64_t end, const T* next, const float* correction,
-                float* o) {
-  using Block = void (*)(const ValueBlock<T>&, const T*, float*);
+void accumulate(const ValueSum<T>& sum) {
+  using Block = void (*)(const ValueSum<T>&, const T*, float*);
   static constexpr Block kBlocks[kMaxBlockRows] = {accumulate_block<T, 1>, accumulate_block<T, 2>,
                                                    accumulate_block<T, 3>, accumulate_block<T, 4>,
                                                    accumulate_block<T, 5>, accumulate_block<T, 6>};
-  for_blocks(rows, [=](std::int64_t row, std::int64_t n) {
-    const ValueBlock<T> block = {p + row * kPage,           head_dim,        first, end,
-                                 row == 0 ? next : nullptr, correction + row};
-    kBlocks[n - 1](block, values, o + row * head_dim);
+  for_blocks<kMaxBlockRows>(sum.rows, [&](std::int64_t row, std::int64_t n) {
+    ValueSum<T> block = sum;
+    block.p += row * kPage;
+    block.correction += row;
+    if (row > 0) block.next = nullptr;
+    kBlocks[n - 1](block, sum.values, sum.o + row * sum.o_stride);
   });
 }
 
@@ -291,8 +370,9 @@ void divide(const float* o, const float* l, std::int64_t rows, std::int64_t head
   }
 }
 
-constexpr AttentionTable kTable = {score<float>,      score<std::uint16_t>,      softmax,
-                                   accumulate<float>, accumulate<std::uint16_t>, divide};
+constexpr AttentionTable kTable = {
+    score<float>,      score<std::uint16_t>,      dot<float>, dot<std::uint16_t>, softmax,
+    accumulate<float>, accumulate<std::uint16_t>, divide};
 
 }  // namespace
 

@@ -93,7 +93,7 @@ struct ThreeBitCodes {
 
 // --- formats. kRun: products of unsigned codes that may be added in 16 bits before they are
 // widened, 32767 / (2 * 127 * largest code); 0: codes are signed. kZeroShift: codes are above their
-// values by 1 << kZeroShift (-1: by nothing).
+// values by 1 << kZeroShift (-1: by nothing). kZeroPoints: codes are above their values by zeros().
 
 inline __m256 load_halves(const std::uint8_t* p) {
   return _mm256_cvtph_ps(_mm_loadu_si128(reinterpret_cast<const __m128i*>(p)));
@@ -105,6 +105,7 @@ struct Format32 {
   static constexpr DType kType = kDType;
   static constexpr int kRun = kProductRun;
   static constexpr int kZeroShift = kZero;
+  static constexpr bool kZeroPoints = false;
   static constexpr bool kMinimum = kHasMinimum;
   static constexpr int kSub = 32;
   // Scales of 8 rows, from the first or second half of a header; minima.
@@ -132,6 +133,38 @@ struct Mxfp4 : Format32<DType::kMXFP4, TableCodes<kMXFP4Values, 16>, 4, 4, false
     const __m256i small = _mm256_sllv_epi32(_mm256_set1_epi32(0x00200000), e);
     const __m256i is_small = _mm256_cmpgt_epi32(_mm256_set1_epi32(2), e);
     return _mm256_castsi256_ps(_mm256_blendv_epi8(normal, small, is_small));
+  }
+};
+
+// Eight bytes as 32-bit numbers.
+inline __m256i load_bytes(const std::uint8_t* p) {
+  return _mm256_cvtepu8_epi32(_mm_loadl_epi64(reinterpret_cast<const __m128i*>(p)));
+}
+
+struct I4Zero : Format32<DType::kI4Zero, NibbleCodes, 8, -1, false> {
+  static constexpr bool kZeroPoints = true;
+  // 32-bit numbers whose upper halves are 0.
+  static __m256i zeros(const std::uint8_t* header, int half) {
+    return load_bytes(header + 32 + 8 * half);
+  }
+};
+
+struct I8Zero : Format32<DType::kI8Zero, ByteCodes, 0, -1, false> {
+  static constexpr bool kZeroPoints = true;
+  static __m256 scales(const std::uint8_t* header, int half) {
+    return _mm256_castsi256_ps(load256(header + 32 * half));
+  }
+  static __m256i zeros(const std::uint8_t* header, int half) {
+    return _mm256_sub_epi16(load_bytes(header + 64 + 8 * half), _mm256_set1_epi32(128));
+  }
+};
+
+struct F8Block : Format32<DType::kF8Block, ByteCodes, 0, -1, false> {
+  static __m256 scales(const std::uint8_t* header, int half) {
+    const __m256i powers = _mm256_slli_epi32(load_bytes(header + 8 * half), 23);
+    float scale;
+    __builtin_memcpy(&scale, header + kPanelRows, sizeof(scale));
+    return _mm256_mul_ps(_mm256_set1_ps(scale), _mm256_castsi256_ps(powers));
   }
 };
 

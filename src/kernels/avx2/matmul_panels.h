@@ -147,6 +147,30 @@ SAMPAN_INLINE inline void fetch_lines(const std::uint8_t*& ahead, const std::uin
   for (; ahead < due; ahead += 64) _mm_prefetch(reinterpret_cast<const char*>(ahead), _MM_HINT_T0);
 }
 
+// What zero points take from the sums of a tile: -zero · Σ q. |Σ q| < 2^15, so a 16-bit product
+// is enough.
+template <typename F, int kTokens>
+SAMPAN_INLINE inline void start_sums(const std::uint8_t* header,
+                                     const std::byte* const (&x)[kTokens],
+                                     __m256i (&sums)[kTokens][2]) {
+  unroll<2>([&](auto h) SAMPAN_INLINE {
+    constexpr int kH = decltype(h)::value;
+    __m256i zeros = _mm256_setzero_si256();
+    if constexpr (F::kZeroPoints) zeros = F::zeros(header, kH);
+    unroll<kTokens>([&](auto t) SAMPAN_INLINE {
+      constexpr int kT = decltype(t)::value;
+      const __m256i minus_sum = broadcast4(x[kT] + offsetof(ActivationBlock32, minus_sum));
+      if constexpr (F::kZeroPoints) {
+        sums[kT][kH] = _mm256_madd_epi16(zeros, minus_sum);
+      } else if constexpr (F::kZeroShift >= 0) {
+        sums[kT][kH] = _mm256_slli_epi32(minus_sum, F::kZeroShift);
+      } else {
+        sums[kT][kH] = zeros;
+      }
+    });
+  });
+}
+
 // Formats with blocks of 32 columns.
 template <typename F, typename Codes, int kTokens>
 [[gnu::noinline]] void run_block32(const PanelRun& run) {
@@ -160,16 +184,7 @@ template <typename F, typename Codes, int kTokens>
   for (std::int64_t tile = 0; tile < run.tiles; ++tile) {
     fetch_lines(ahead, run.ahead + (tile + 1) * run.ahead_bytes);
     __m256i sums[kTokens][2];
-    unroll<kTokens>([&](auto t) SAMPAN_INLINE {
-      constexpr int kT = decltype(t)::value;
-      __m256i zero = _mm256_setzero_si256();
-      if constexpr (F::kZeroShift >= 0) {
-        zero = _mm256_slli_epi32(broadcast4(x[kT] + offsetof(ActivationBlock32, minus_sum)),
-                                 F::kZeroShift);
-      }
-      sums[kT][0] = zero;
-      sums[kT][1] = zero;
-    });
+    start_sums<F>(header, x, sums);
     add_products<F, Codes, kTokens, 0, 8>(codes, x, ones, sums);
     unroll<2>([&](auto h) SAMPAN_INLINE {
       constexpr int kH = decltype(h)::value;

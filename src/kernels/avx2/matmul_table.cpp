@@ -8,6 +8,7 @@ MatmulTable make_table() {
   table.name = "avx2";
   table.strip_panels = 1;
   add_block32_entries_avx2(table);
+  add_published_entries_avx2(table);
   add_block256_entries_avx2(table);
   add_float_entries_avx2(table);
   add_quantize_entries_avx2(table);

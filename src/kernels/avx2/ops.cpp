@@ -92,6 +92,28 @@ __m128i to_halves(__m256 floats) {
   return _mm256_cvtps_ph(floats, _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC);
 }
 
+// Four pairs a vector: both lanes of a pair meet the pair's cos, and its sin with the sign that the
+// even lane needs.
+void rope_interleaved(float* x, std::int64_t heads, std::int64_t head_dim, const float* cos,
+                      const float* sin, std::int64_t half) {
+  constexpr std::int64_t kPairs = kVector / 2;
+  const __m256i pair = _mm256_setr_epi32(0, 0, 1, 1, 2, 2, 3, 3);
+  const __m256 even_sign = _mm256_castsi256_ps(_mm256_set1_epi64x(0x80000000));
+  for (std::int64_t i = 0; i < half; i += kPairs) {
+    const std::int64_t n = half - i < kPairs ? half - i : kPairs;
+    const __m256 c = _mm256_permutevar8x32_ps(load_some(cos + i, n), pair);
+    const __m256 s =
+        _mm256_xor_ps(_mm256_permutevar8x32_ps(load_some(sin + i, n), pair), even_sign);
+    const __m256i mask = first_lanes(2 * n);
+    for (std::int64_t head = 0; head < heads; ++head) {
+      float* const at = x + head * head_dim + 2 * i;
+      const __m256 v = _mm256_maskload_ps(at, mask);
+      const __m256 swapped = _mm256_permute_ps(v, 0xB1);
+      _mm256_maskstore_ps(at, mask, _mm256_fmadd_ps(swapped, s, _mm256_mul_ps(v, c)));
+    }
+  }
+}
+
 void narrow_f16(const float* x, std::int64_t n, std::uint16_t* y) {
   std::int64_t i = 0;
   for (; i + kVector <= n; i += kVector) {
@@ -103,7 +125,17 @@ void narrow_f16(const float* x, std::int64_t n, std::uint16_t* y) {
   for (std::int64_t j = 0; i + j < n; ++j) y[i + j] = halves[j];
 }
 
-constexpr OpsTable kTable = {exp, rms_norm, add, silu_mul, rope_half, narrow_f16};
+void widen_f16(const std::uint16_t* x, std::int64_t n, float* y) {
+  std::int64_t i = 0;
+  for (; i + kVector <= n; i += kVector) {
+    const __m128i halves = _mm_loadu_si128(reinterpret_cast<const __m128i*>(x + i));
+    _mm256_storeu_ps(y + i, _mm256_cvtph_ps(halves));
+  }
+  if (i < n) _mm256_maskstore_ps(y + i, first_lanes(n - i), load_some(x + i, n - i));
+}
+
+constexpr OpsTable kTable = {exp,       rms_norm,         add,        silu_mul,
+                             rope_half, rope_interleaved, narrow_f16, widen_f16};
 
 }  // namespace
 

@@ -1,6 +1,7 @@
 #include "kernels/attention_table.h"
 #include "kernels/avx512/vector_math.h"
 #include "kernels/lanes.h"
+#include "kernels/unroll.h"
 
 namespace sampan {
 namespace {
@@ -27,10 +28,10 @@ inline const T* at(const T* x, std::int64_t offset) {
 // registers, and 10 loads feed 24 multiply-adds.
 constexpr int kMaxBlockRows = 6;
 
-// Calls block(row, n) with nearly equal n <= kMaxBlockRows.
-template <typename Block>
+// Calls block(row, n) with nearly equal n <= kMost.
+template <int kMost, typename Block>
 inline void for_blocks(std::int64_t rows, const Block& block) {
-  std::int64_t left = (rows + kMaxBlockRows - 1) / kMaxBlockRows;
+  std::int64_t left = (rows + kMost - 1) / kMost;
   for (std::int64_t row = 0; row < rows; --left) {
     const std::int64_t n = (rows - row + left - 1) / left;
     block(row, n);
@@ -106,9 +107,93 @@ void score(const float* q, std::int64_t rows, std::int64_t head_dim, const T* ke
   static constexpr Block kBlocks[kMaxBlockRows] = {score_block<T, 1>, score_block<T, 2>,
                                                    score_block<T, 3>, score_block<T, 4>,
                                                    score_block<T, 5>, score_block<T, 6>};
-  for_blocks(rows, [=](std::int64_t row, std::int64_t n) {
+  for_blocks<kMaxBlockRows>(rows, [=](std::int64_t row, std::int64_t n) {
     kBlocks[n - 1](q + row * head_dim, head_dim, keys, first_group, end_group,
                    row == 0 ? next : nullptr, scores + row * kPage);
+  });
+}
+
+// The sums of lanes of 16 vectors by the tree of kernels/lanes.h, each step for all of them at
+// once: lane 4 i + j of the result is that of v[i + 4 j].
+inline __m512 fold_sixteen(const __m512 (&v)[16]) {
+  const auto eight = [](__m512 a, __m512 b) SAMPAN_INLINE {
+    return _mm512_add_ps(_mm512_shuffle_f32x4(a, b, 0x44), _mm512_shuffle_f32x4(a, b, 0xEE));
+  };
+  const auto four = [](__m512 a, __m512 b) SAMPAN_INLINE {
+    return _mm512_add_ps(_mm512_shuffle_f32x4(a, b, 0x88), _mm512_shuffle_f32x4(a, b, 0xDD));
+  };
+  const auto two = [](__m512 a, __m512 b) SAMPAN_INLINE {
+    return _mm512_add_ps(_mm512_shuffle_ps(a, b, 0x44), _mm512_shuffle_ps(a, b, 0xEE));
+  };
+  const auto one = [](__m512 a, __m512 b) SAMPAN_INLINE {
+    return _mm512_add_ps(_mm512_shuffle_ps(a, b, 0x88), _mm512_shuffle_ps(a, b, 0xDD));
+  };
+  __m512 s[4];
+#pragma GCC unroll 8
+  for (int i = 0; i < 4; ++i) {
+    s[i] = four(eight(v[4 * i], v[4 * i + 1]), eight(v[4 * i + 2], v[4 * i + 3]));
+  }
+  return one(two(s[0], s[1]), two(s[2], s[3]));
+}
+
+// Rows a block of dot: 4 rows by 4 positions are the 16 sums that fold together.
+constexpr int kDotRows = 4;
+
+// Which of kDotPositions positions a block prefetches: every `step`th from `first` on.
+struct Share {
+  std::int64_t first;
+  std::int64_t step;
+};
+
+// kDotPositions positions.
+template <typename T, int kRows>
+inline void dot_group(const float* q, std::int64_t width, const T* keys, const T* next, Share share,
+                      float* scores) {
+  __m512 sum[kRows][kDotPositions];
+#pragma GCC unroll 8
+  for (int r = 0; r < kRows; ++r) {
+#pragma GCC unroll 8
+    for (int j = 0; j < kDotPositions; ++j) sum[r][j] = _mm512_setzero_ps();
+  }
+  for (std::int64_t d = 0; d < width; d += kLanes) {
+    if (next != nullptr) {
+      for (std::int64_t i = share.first; i < kDotPositions; i += share.step) {
+        prefetch(next + i * width + d);
+      }
+    }
+    multiply_add(
+        sum, [=](int r) { return _mm512_loadu_ps(q + r * width + d); },
+        [=](int j) { return load(keys + j * width + d); });
+  }
+  __m512 v[16];
+#pragma GCC unroll 16
+  for (int i = 0; i < 16; ++i) v[i] = i % 4 < kRows ? sum[i % 4][i / 4] : _mm512_setzero_ps();
+  const __m512 dots = fold_sixteen(v);
+  _mm_storeu_ps(scores, _mm512_castps512_ps128(dots));
+  if constexpr (kRows > 1) _mm_storeu_ps(scores + kPage, _mm512_extractf32x4_ps(dots, 1));
+  if constexpr (kRows > 2) _mm_storeu_ps(scores + 2 * kPage, _mm512_extractf32x4_ps(dots, 2));
+  if constexpr (kRows > 3) _mm_storeu_ps(scores + 3 * kPage, _mm512_extractf32x4_ps(dots, 3));
+}
+
+template <typename T, int kRows>
+void dot_block(const float* q, std::int64_t width, const T* keys, std::int64_t first,
+               std::int64_t end, const T* next, Share share, float* scores) {
+  for (std::int64_t j = first * kDotPositions; j < end * kDotPositions; j += kDotPositions) {
+    dot_group<T, kRows>(q, width, keys + j * width, at(next, j * width), share, scores + j);
+  }
+}
+
+template <typename T>
+void dot(const float* q, std::int64_t rows, std::int64_t width, const T* keys,
+         std::int64_t first_group, std::int64_t end_group, const T* next, float* scores) {
+  using Block = void (*)(const float*, std::int64_t, const T*, std::int64_t, std::int64_t, const T*,
+                         Share, float*);
+  static constexpr Block kBlocks[kDotRows] = {dot_block<T, 1>, dot_block<T, 2>, dot_block<T, 3>,
+                                              dot_block<T, 4>};
+  const std::int64_t blocks = (rows + kDotRows - 1) / kDotRows;
+  for_blocks<kDotRows>(rows, [=](std::int64_t row, std::int64_t n) {
+    kBlocks[n - 1](q + row * width, width, keys, first_group, end_group, next,
+                   {(row + n - 1) / kDotRows, blocks}, scores + row * kPage);
   });
 }
 
@@ -161,21 +246,11 @@ void softmax(float* scores, std::int64_t rows, float scale, const std::int32_t* 
   }
 }
 
-template <typename T>
-struct ValueBlock {
-  const float* p;
-  std::int64_t head_dim;
-  std::int64_t first;
-  std::int64_t end;
-  const T* next;
-  const float* correction;
-};
-
 // kVectors whole vectors of columns.
 template <typename T, int kRows, int kVectors>
-inline void accumulate_columns(const ValueBlock<T>& block, const T* values, const T* next,
-                               float* o) {
-  const std::int64_t head_dim = block.head_dim;
+inline void accumulate_columns(const ValueSum<T>& block, const T* values, const T* next, float* o) {
+  const std::int64_t stride = block.value_stride;
+  const std::int64_t o_stride = block.o_stride;
   const float* const p = block.p;
   __m512 sum[kRows][kVectors];
 #pragma GCC unroll 8
@@ -183,37 +258,37 @@ inline void accumulate_columns(const ValueBlock<T>& block, const T* values, cons
     const __m512 c = _mm512_set1_ps(block.correction[r]);
 #pragma GCC unroll 8
     for (int v = 0; v < kVectors; ++v) {
-      sum[r][v] = _mm512_mul_ps(_mm512_loadu_ps(o + r * head_dim + v * kLanes), c);
+      sum[r][v] = _mm512_mul_ps(_mm512_loadu_ps(o + r * o_stride + v * kLanes), c);
     }
   }
   const std::int64_t end = block.end;
   for (std::int64_t j = block.first; j < end; ++j) {
     if (next != nullptr) {
 #pragma GCC unroll 8
-      for (int v = 0; v < kVectors; ++v) prefetch(next + j * head_dim + v * kLanes);
+      for (int v = 0; v < kVectors; ++v) prefetch(next + j * stride + v * kLanes);
     }
     multiply_add(
         sum, [=](int r) { return _mm512_set1_ps(p[r * kPage + j]); },
-        [=](int v) { return load(values + j * head_dim + v * kLanes); });
+        [=](int v) { return load(values + j * stride + v * kLanes); });
   }
 #pragma GCC unroll 8
   for (int r = 0; r < kRows; ++r) {
 #pragma GCC unroll 8
-    for (int v = 0; v < kVectors; ++v) _mm512_storeu_ps(o + r * head_dim + v * kLanes, sum[r][v]);
+    for (int v = 0; v < kVectors; ++v) _mm512_storeu_ps(o + r * o_stride + v * kLanes, sum[r][v]);
   }
 }
 
 // The last columns, fewer than a vector.
 template <typename T, int kRows>
-inline void accumulate_tail(const ValueBlock<T>& block, const T* values, __mmask16 mask, float* o) {
+inline void accumulate_tail(const ValueSum<T>& block, const T* values, __mmask16 mask, float* o) {
   __m512 sum[kRows];
 #pragma GCC unroll 8
   for (int r = 0; r < kRows; ++r) {
-    sum[r] = _mm512_mul_ps(_mm512_maskz_loadu_ps(mask, o + r * block.head_dim),
+    sum[r] = _mm512_mul_ps(_mm512_maskz_loadu_ps(mask, o + r * block.o_stride),
                            _mm512_set1_ps(block.correction[r]));
   }
   for (std::int64_t j = block.first; j < block.end; ++j) {
-    const __m512 value = load(values + j * block.head_dim, mask);
+    const __m512 value = load(values + j * block.value_stride, mask);
 #pragma GCC unroll 8
     for (int r = 0; r < kRows; ++r) {
       sum[r] = _mm512_fmadd_ps(_mm512_set1_ps(block.p[r * kPage + j]), value, sum[r]);
@@ -221,44 +296,44 @@ inline void accumulate_tail(const ValueBlock<T>& block, const T* values, __mmask
   }
 #pragma GCC unroll 8
   for (int r = 0; r < kRows; ++r) {
-    _mm512_mask_storeu_ps(o + r * block.head_dim, mask, sum[r]);
+    _mm512_mask_storeu_ps(o + r * block.o_stride, mask, sum[r]);
   }
 }
 
 template <typename T, int kRows>
-void accumulate_block(const ValueBlock<T>& block, const T* values, float* o) {
+void accumulate_block(const ValueSum<T>& block, const T* values, float* o) {
   std::int64_t d = 0;
   if constexpr (kRows <= 3) {
-    for (; d + 8 * kLanes <= block.head_dim; d += 8 * kLanes) {
+    for (; d + 8 * kLanes <= block.columns; d += 8 * kLanes) {
       accumulate_columns<T, kRows, 8>(block, values + d, at(block.next, d), o + d);
     }
   }
-  for (; d + 4 * kLanes <= block.head_dim; d += 4 * kLanes) {
+  for (; d + 4 * kLanes <= block.columns; d += 4 * kLanes) {
     accumulate_columns<T, kRows, 4>(block, values + d, at(block.next, d), o + d);
   }
-  for (; d + 2 * kLanes <= block.head_dim; d += 2 * kLanes) {
+  for (; d + 2 * kLanes <= block.columns; d += 2 * kLanes) {
     accumulate_columns<T, kRows, 2>(block, values + d, at(block.next, d), o + d);
   }
-  for (; d + kLanes <= block.head_dim; d += kLanes) {
+  for (; d + kLanes <= block.columns; d += kLanes) {
     accumulate_columns<T, kRows, 1>(block, values + d, at(block.next, d), o + d);
   }
-  if (d < block.head_dim) {
-    accumulate_tail<T, kRows>(block, values + d, first_lanes(block.head_dim - d), o + d);
+  if (d < block.columns) {
+    accumulate_tail<T, kRows>(block, values + d, first_lanes(block.columns - d), o + d);
   }
 }
 
 template <typename T>
-void accumulate(const float* p, std::int64_t rows, const T* values, std::int64_t head_dim,
-                std::int64_t first, std::int64_t end, const T* next, const float* correction,
-                float* o) {
-  using Block = void (*)(const ValueBlock<T>&, const T*, float*);
+void accumulate(const ValueSum<T>& sum) {
+  using Block = void (*)(const ValueSum<T>&, const T*, float*);
   static constexpr Block kBlocks[kMaxBlockRows] = {accumulate_block<T, 1>, accumulate_block<T, 2>,
                                                    accumulate_block<T, 3>, accumulate_block<T, 4>,
                                                    accumulate_block<T, 5>, accumulate_block<T, 6>};
-  for_blocks(rows, [=](std::int64_t row, std::int64_t n) {
-    const ValueBlock<T> block = {p + row * kPage,           head_dim,        first, end,
-                                 row == 0 ? next : nullptr, correction + row};
-    kBlocks[n - 1](block, values, o + row * head_dim);
+  for_blocks<kMaxBlockRows>(sum.rows, [&](std::int64_t row, std::int64_t n) {
+    ValueSum<T> block = sum;
+    block.p += row * kPage;
+    block.correction += row;
+    if (row > 0) block.next = nullptr;
+    kBlocks[n - 1](block, sum.values, sum.o + row * sum.o_stride);
   });
 }
 
@@ -273,8 +348,9 @@ void divide(const float* o, const float* l, std::int64_t rows, std::int64_t head
   }
 }
 
-constexpr AttentionTable kTable = {score<float>,      score<std::uint16_t>,      softmax,
-                                   accumulate<float>, accumulate<std::uint16_t>, divide};
+constexpr AttentionTable kTable = {
+    score<float>,      score<std::uint16_t>,      dot<float>, dot<std::uint16_t>, softmax,
+    accumulate<float>, accumulate<std::uint16_t>, divide};
 
 }  // namespace
 

@@ -6,6 +6,7 @@ namespace sampan {
 
 // Each fills its part of the table (one source file each).
 void add_block32_entries_avx512(MatmulTable& table);
+void add_published_entries_avx512(MatmulTable& table);
 void add_block256_entries_avx512(MatmulTable& table);
 void add_float_entries_avx512(MatmulTable& table);
 void add_quantize_entries_avx512(MatmulTable& table);

@@ -103,6 +103,7 @@ struct ThreeBitCodes {
 };
 
 // --- formats. kZeroShift: codes are above their values by 1 << kZeroShift (-1: by nothing).
+// kZeroPoints: by zeros().
 // kDearCodes: unpacking them costs more than spare instruction slots (measured on Zen 5).
 
 inline __m512 load_halves(const std::uint8_t* p) {
@@ -114,6 +115,7 @@ struct Format32 {
   using Codes = Unpack;
   static constexpr DType kType = kDType;
   static constexpr int kZeroShift = kZero;
+  static constexpr bool kZeroPoints = false;
   static constexpr bool kMinimum = kHasMinimum;
   static constexpr bool kDearCodes = false;
   static __m512 scales(const std::uint8_t* header) { return load_halves(header); }
@@ -136,6 +138,32 @@ struct Mxfp4 : Format32<DType::kMXFP4, TableCodes<kMXFP4Values, 16>, 4, false> {
     const __mmask16 is_small = _mm512_cmplt_epi32_mask(e, _mm512_set1_epi32(2));
     return _mm512_castsi512_ps(
         _mm512_mask_sllv_epi32(normal, is_small, _mm512_set1_epi32(0x00200000), e));
+  }
+};
+
+// 16 bytes as 32-bit numbers.
+inline __m512i load_bytes(const std::uint8_t* p) {
+  return _mm512_cvtepu8_epi32(_mm_loadu_si128(reinterpret_cast<const __m128i*>(p)));
+}
+
+struct I4Zero : Format32<DType::kI4Zero, NibbleCodes, -1, false> {
+  static constexpr bool kZeroPoints = true;
+  // 32-bit numbers whose upper halves are 0.
+  static __m512i zeros(const std::uint8_t* header) { return load_bytes(header + 32); }
+};
+
+struct I8Zero : Format32<DType::kI8Zero, RaisedByteCodes, -1, false> {
+  static constexpr bool kZeroPoints = true;
+  static __m512 scales(const std::uint8_t* header) { return _mm512_loadu_ps(header); }
+  static __m512i zeros(const std::uint8_t* header) { return load_bytes(header + 64); }
+};
+
+struct F8Block : Format32<DType::kF8Block, RaisedByteCodes, 7, false> {
+  static __m512 scales(const std::uint8_t* header) {
+    const __m512i powers = _mm512_slli_epi32(load_bytes(header), 23);
+    float scale;
+    __builtin_memcpy(&scale, header + kPanelRows, sizeof(scale));
+    return _mm512_mul_ps(_mm512_set1_ps(scale), _mm512_castsi512_ps(powers));
   }
 };
 

@@ -138,6 +138,14 @@ template <typename F, typename Codes, int kTokens, int kPanels>
     unroll<kPanels>([&](auto p) SAMPAN_INLINE {
       constexpr int kP = decltype(p)::value;
       const __m512 scales = F::scales(run.header[kP] + header_offset);
+      if constexpr (F::kZeroPoints) {  // |Σ q| < 2^15, so products of 16 bits are enough
+        const __m512i zeros = F::zeros(run.header[kP] + header_offset);
+        unroll<kTokens>([&](auto t) SAMPAN_INLINE {
+          constexpr int kT = decltype(t)::value;
+          const __m512i minus_sum = broadcast4(x[kT] + offsetof(ActivationBlock32, minus_sum));
+          sums.at[kT][kP] = _mm512_dpwssd_epi32(sums.at[kT][kP], zeros, minus_sum);
+        });
+      }
       unroll<kTokens>([&](auto t) SAMPAN_INLINE {
         constexpr int kT = decltype(t)::value;
         const __m512 d = broadcast_float(x[kT] + offsetof(ActivationBlock32, d));

@@ -68,6 +68,28 @@ void rope_half(float* x, std::int64_t heads, std::int64_t head_dim, const float*
   }
 }
 
+// Eight pairs a vector: both lanes of a pair meet the pair's cos, and its sin with the sign that
+// the even lane needs.
+void rope_interleaved(float* x, std::int64_t heads, std::int64_t head_dim, const float* cos,
+                      const float* sin, std::int64_t half) {
+  constexpr std::int64_t kPairs = kLanes / 2;
+  const __m512i pair = _mm512_setr_epi32(0, 0, 1, 1, 2, 2, 3, 3, 4, 4, 5, 5, 6, 6, 7, 7);
+  const __m512 even_sign = _mm512_castsi512_ps(_mm512_set1_epi64(0x80000000));
+  for (std::int64_t i = 0; i < half; i += kPairs) {
+    const std::int64_t n = half - i < kPairs ? half - i : kPairs;
+    const __mmask16 mask = first_lanes(2 * n);
+    const __m512 c = _mm512_permutexvar_ps(pair, _mm512_maskz_loadu_ps(first_lanes(n), cos + i));
+    const __m512 s = _mm512_xor_ps(
+        _mm512_permutexvar_ps(pair, _mm512_maskz_loadu_ps(first_lanes(n), sin + i)), even_sign);
+    for (std::int64_t head = 0; head < heads; ++head) {
+      float* const at = x + head * head_dim + 2 * i;
+      const __m512 v = _mm512_maskz_loadu_ps(mask, at);
+      const __m512 swapped = _mm512_permute_ps(v, 0xB1);
+      _mm512_mask_storeu_ps(at, mask, _mm512_fmadd_ps(swapped, s, _mm512_mul_ps(v, c)));
+    }
+  }
+}
+
 void narrow_f16(const float* x, std::int64_t n, std::uint16_t* y) {
   for_groups(n, [=](std::int64_t i, __mmask16 mask) {
     const __m512 floats = _mm512_maskz_loadu_ps(mask, x + i);
@@ -76,7 +98,14 @@ void narrow_f16(const float* x, std::int64_t n, std::uint16_t* y) {
   });
 }
 
-constexpr OpsTable kTable = {exp, rms_norm, add, silu_mul, rope_half, narrow_f16};
+void widen_f16(const std::uint16_t* x, std::int64_t n, float* y) {
+  for_groups(n, [=](std::int64_t i, __mmask16 mask) {
+    _mm512_mask_storeu_ps(y + i, mask, _mm512_cvtph_ps(_mm256_maskz_loadu_epi16(mask, x + i)));
+  });
+}
+
+constexpr OpsTable kTable = {exp,       rms_norm,         add,        silu_mul,
+                             rope_half, rope_interleaved, narrow_f16, widen_f16};
 
 }  // namespace
 

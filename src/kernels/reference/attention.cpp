@@ -36,6 +36,20 @@ float fold(float* lane) {
   return lane[0];
 }
 
+template <typename T>
+void dot(const float* q, std::int64_t rows, std::int64_t width, const T* keys,
+         std::int64_t first_group, std::int64_t end_group, const T* /*next*/, float* scores) {
+  for (std::int64_t row = 0; row < rows; ++row, q += width, scores += kPage) {
+    for (std::int64_t j = first_group * kDotPositions; j < end_group * kDotPositions; ++j) {
+      float lane[kLanes] = {};
+      for (std::int64_t d = 0; d < width; ++d) {
+        lane[d % kLanes] = std::fma(q[d], widen(keys[j * width + d]), lane[d % kLanes]);
+      }
+      scores[j] = fold(lane);
+    }
+  }
+}
+
 void softmax(float* scores, std::int64_t rows, float scale, const std::int32_t* first,
              const std::int32_t* end, float* m, float* l, float* correction) {
   for (std::int64_t row = 0; row < rows; ++row, scores += kPage) {
@@ -57,16 +71,16 @@ void softmax(float* scores, std::int64_t rows, float scale, const std::int32_t* 
 }
 
 template <typename T>
-void accumulate(const float* p, std::int64_t rows, const T* values, std::int64_t head_dim,
-                std::int64_t first, std::int64_t end, const T* /*next*/, const float* correction,
-                float* o) {
-  for (std::int64_t row = 0; row < rows; ++row, p += kPage, o += head_dim) {
-    for (std::int64_t d = 0; d < head_dim; ++d) {
-      float sum = o[d] * correction[row];
-      for (std::int64_t j = first; j < end; ++j) {
-        sum = std::fma(p[j], widen(values[j * head_dim + d]), sum);
+void accumulate(const ValueSum<T>& sum) {
+  for (std::int64_t row = 0; row < sum.rows; ++row) {
+    const float* const p = sum.p + row * kPage;
+    float* const o = sum.o + row * sum.o_stride;
+    for (std::int64_t d = 0; d < sum.columns; ++d) {
+      float total = o[d] * sum.correction[row];
+      for (std::int64_t j = sum.first; j < sum.end; ++j) {
+        total = std::fma(p[j], widen(sum.values[j * sum.value_stride + d]), total);
       }
-      o[d] = sum;
+      o[d] = total;
     }
   }
 }
@@ -79,8 +93,9 @@ void divide(const float* o, const float* l, std::int64_t rows, std::int64_t head
   }
 }
 
-constexpr AttentionTable kTable = {score<float>,      score<std::uint16_t>,      softmax,
-                                   accumulate<float>, accumulate<std::uint16_t>, divide};
+constexpr AttentionTable kTable = {
+    score<float>,      score<std::uint16_t>,      dot<float>, dot<std::uint16_t>, softmax,
+    accumulate<float>, accumulate<std::uint16_t>, divide};
 
 }  // namespace
 

@@ -23,6 +23,11 @@ struct TileRow {
   const std::uint8_t* codes;
   int row;
 
+  float single(int offset) const {
+    float value;
+    std::memcpy(&value, header + offset, sizeof(value));
+    return value;
+  }
   float half(int array) const {
     std::uint16_t bits;
     std::memcpy(&bits, header + 32 * array + 2 * row, 2);
@@ -105,6 +110,29 @@ struct Mxfp4 {
   static int value(const TileRow& t, int k) {
     return kMXFP4Values[static_cast<std::size_t>(t.nibble(k, 256))];
   }
+};
+struct I4Zero {
+  static constexpr bool kMinimum = false;
+  static float scale(const TileRow& t) { return t.half(0); }
+  static float minimum(const TileRow&) { return 0.0f; }
+  static int value(const TileRow& t, int k) { return t.nibble(k, 256) - t.header[32 + t.row]; }
+};
+struct I8Zero {
+  static constexpr bool kMinimum = false;
+  static float scale(const TileRow& t) { return t.single(4 * t.row); }
+  static float minimum(const TileRow&) { return 0.0f; }
+  static int value(const TileRow& t, int k) {
+    return t.signed_byte(k) + 128 - t.header[64 + t.row];
+  }
+};
+struct F8Block {
+  static constexpr bool kMinimum = false;
+  static float scale(const TileRow& t) {
+    const auto power = std::bit_cast<float>(static_cast<std::uint32_t>(t.header[t.row]) << 23);
+    return t.single(kPanelRows) * power;
+  }
+  static float minimum(const TileRow&) { return 0.0f; }
+  static int value(const TileRow& t, int k) { return t.signed_byte(k); }
 };
 
 // 256-wide: kSub columns a sub-block.
@@ -329,6 +357,9 @@ MatmulTable make_table() {
   panels(DType::kQ8_0) = multiply32<DType::kQ8_0, Q8_0>;
   panels(DType::kIQ4_NL) = multiply32<DType::kIQ4_NL, Iq4Nl>;
   panels(DType::kMXFP4) = multiply32<DType::kMXFP4, Mxfp4>;
+  panels(DType::kI4Zero) = multiply32<DType::kI4Zero, I4Zero>;
+  panels(DType::kI8Zero) = multiply32<DType::kI8Zero, I8Zero>;
+  panels(DType::kF8Block) = multiply32<DType::kF8Block, F8Block>;
   panels(DType::kQ2_K) = multiply256<DType::kQ2_K, Q2K>;
   panels(DType::kQ3_K) = multiply256<DType::kQ3_K, Q3K>;
   panels(DType::kQ4_K) = multiply256<DType::kQ4_K, Q4K>;

@@ -49,11 +49,28 @@ void rope_half(float* x, std::int64_t heads, std::int64_t head_dim, const float*
   }
 }
 
+void rope_interleaved(float* x, std::int64_t heads, std::int64_t head_dim, const float* cos,
+                      const float* sin, std::int64_t half) {
+  for (std::int64_t head = 0; head < heads; ++head, x += head_dim) {
+    for (std::int64_t i = 0; i < half; ++i) {
+      const float a = x[2 * i];
+      const float b = x[2 * i + 1];
+      x[2 * i] = std::fma(-b, sin[i], a * cos[i]);
+      x[2 * i + 1] = std::fma(a, sin[i], b * cos[i]);
+    }
+  }
+}
+
 void narrow_f16(const float* x, std::int64_t n, std::uint16_t* y) {
   for (std::int64_t i = 0; i < n; ++i) y[i] = float_to_f16(x[i]);
 }
 
-constexpr OpsTable kTable = {exp, rms_norm, add, silu_mul, rope_half, narrow_f16};
+void widen_f16(const std::uint16_t* x, std::int64_t n, float* y) {
+  for (std::int64_t i = 0; i < n; ++i) y[i] = f16_to_float(x[i]);
+}
+
+constexpr OpsTable kTable = {exp,       rms_norm,         add,        silu_mul,
+                             rope_half, rope_interleaved, narrow_f16, widen_f16};
 
 }  // namespace
 

@@ -1,0 +1,21 @@
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <filesystem>
+#include <span>
+
+namespace sampan {
+
+// Bytes that this process can still take without swapping: what the system has available, or less where a control group (version 2)
+// of its or above it sets a limit; the files that the group keeps cached count as available, since they give way. A huge number
+// where nothing tells. root: where /proc and /sys lie (tests give another).
+std::int64_t available_memory(const std::filesystem::path& root = "/");
+
+// Asks the system to read mapped bytes from the disk now, without waiting for it.
+void read_ahead(std::span<const std::byte> mapped);
+
+// Tells the system that mapped bytes are not needed in memory for now; they are read again when touched.
+void release_mapped(std::span<const std::byte> mapped);
+
+}  // namespace sampan

@@ -1,0 +1,62 @@
+#pragma once
+
+#include <cstdint>
+#include <cstring>
+#include <random>
+#include <vector>
+
+#include "kernels/attention.h"
+#include "kernels/isa.h"
+
+namespace sampan {
+
+inline std::vector<float> random_floats(std::size_t count, std::uint32_t seed,
+                                        float spread = 1.0f) {
+  std::mt19937 engine(seed);
+  std::normal_distribution<float> normal(0.0f, spread);
+  std::vector<float> out(count);
+  for (float& value : out) value = normal(engine);
+  return out;
+}
+
+inline std::vector<Isa> supported_isas() {
+  std::vector<Isa> isas;
+  for (const Isa isa : {Isa::kReference, Isa::kAvx2, Isa::kAvx512}) {
+    if (isa_supported(isa)) isas.push_back(isa);
+  }
+  return isas;
+}
+
+inline bool same_bits(const std::vector<float>& a, const std::vector<float>& b) {
+  return a.size() == b.size() && std::memcmp(a.data(), b.data(), a.size() * sizeof(float)) == 0;
+}
+
+// Pages of one sequence; memory that holds no position is NaN.
+class Pages {
+ public:
+  Pages(std::int64_t page_bytes, std::int64_t length) {
+    for (std::int64_t i = 0; i < (length + kKvPagePositions - 1) / kKvPagePositions; ++i) {
+      memory_.emplace_back(static_cast<std::size_t>(page_bytes), std::byte{0xFF});
+      table_.push_back(memory_.back().data());
+    }
+  }
+
+  std::byte* const* table() const { return table_.data(); }
+  bool operator==(const Pages& other) const { return memory_ == other.memory_; }
+
+ private:
+  std::vector<std::vector<std::byte>> memory_;
+  std::vector<std::byte*> table_;
+};
+
+template <typename Sequence>
+std::vector<AttentionQuery> consecutive(const Sequence& sequence, std::int64_t first,
+                                        std::int64_t count) {
+  std::vector<AttentionQuery> queries;
+  for (std::int64_t i = 0; i < count; ++i) {
+    queries.push_back({static_cast<std::int32_t>(first + i), sequence.pages()});
+  }
+  return queries;
+}
+
+}  // namespace sampan
