@@ -114,7 +114,7 @@ void bench(const BenchOptions& options) {
   const int threads = options.compute.thread_count();
   ThreadPool pool(threads);
   const auto start = Clock::now();
-  const std::unique_ptr<Model> model = load_model(find_model(options.model), pool);
+  const std::unique_ptr<Model> model = load_model(find_model(options.model), pool, options.compute.load_options());
   const double load_seconds = seconds_since(start);
   BenchResult result = measure(options, *model, pool);
   result.load_seconds = load_seconds;

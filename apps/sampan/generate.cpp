@@ -27,7 +27,7 @@ void generate(const GenerateOptions& options, int& exit_code) {
   const std::vector<std::int32_t> prompt = parse_ids(options.ids);
   const std::filesystem::path path = find_model(options.model);
   ThreadPool pool(options.compute.thread_count());
-  const std::unique_ptr<Model> model = load_model(path, pool);
+  const std::unique_ptr<Model> model = load_model(path, pool, options.compute.load_options());
   const GenerationDefaults defaults = generation_defaults(path);
   std::vector<std::int32_t> stops = defaults.eos_ids.empty() ? model->config().eos_ids : defaults.eos_ids;
   if (options.ignore_eos) stops.clear();

@@ -19,7 +19,7 @@ struct LogitsOptions {
 void write_logits(const LogitsOptions& options) {
   const std::vector<std::int32_t> ids = parse_ids(options.ids);
   ThreadPool pool(options.compute.thread_count());
-  const std::unique_ptr<Model> model = load_model(find_model(options.model), pool);
+  const std::unique_ptr<Model> model = load_model(find_model(options.model), pool, options.compute.load_options());
   Sequence sequence(*model, options.compute.kv_dtype(model->default_kv_dtype()));
   Runner runner(*model, pool);
   OutputFile file(options.output);

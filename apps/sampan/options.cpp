@@ -26,6 +26,15 @@ void handle_interrupts(void (*handler)(int)) {
   ::sigaction(SIGINT, &action, nullptr);
 }
 
+void add_memory_option(CLI::App& command, ComputeOptions& options) {
+  command
+      .add_option("--memory", options.memory,
+                  "Memory to keep within, such as 4GB; experts that do not fit stay in the file (default: what is available)")
+      ->transform(CLI::AsSizeValue(/*kb_is_1000=*/true))
+      ->check(CLI::Range(std::int64_t{1}, std::int64_t{1} << 62))
+      ->type_name("SIZE");
+}
+
 }  // namespace
 
 int ComputeOptions::thread_count() const { return threads > 0 ? threads : default_thread_count(); }
@@ -42,6 +51,7 @@ void add_compute_options(CLI::App& command, ComputeOptions& options) {
   command.add_option("--kv-type", options.kv_type, "Type of the key-value cache: f16 or f32 (default: as precise as the weights)")
       ->check(CLI::IsMember({"f16", "f32"}))
       ->type_name("TYPE");
+  add_memory_option(command, options);
 }
 
 void add_model_argument(CLI::App& command, std::string& model) {

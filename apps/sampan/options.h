@@ -8,6 +8,7 @@
 #include <string_view>
 #include <vector>
 
+#include "models/load.h"
 #include "tensor/dtype.h"
 
 namespace sampan {
@@ -16,10 +17,12 @@ namespace sampan {
 struct ComputeOptions {
   int threads = 0;      // 0 = all CPUs that this process may use
   std::string kv_type;  // "", "f16", "f32"
+  std::int64_t memory = 0;  // bytes to keep within; 0 = what the system has available
 
   int thread_count() const;
   // The cache type asked for, or the fallback.
   DType kv_dtype(DType fallback) const;
+  LoadOptions load_options() const { return {memory}; }
 };
 void add_compute_options(CLI::App& command, ComputeOptions& options);
 

@@ -26,7 +26,7 @@ void perplexity(const PerplexityOptions& options) {
   const std::vector<std::int32_t> ids =
       load_model_tokenizer(path)->encode(read_file(options.file, std::uint64_t{1} << 31), SpecialTokens::kParse);
   ThreadPool pool(options.compute.thread_count());
-  const std::unique_ptr<Model> model = load_model(path, pool);
+  const std::unique_ptr<Model> model = load_model(path, pool, options.compute.load_options());
   Runner runner(*model, pool);
   arm_interrupts();
   runner.set_interrupt(interrupted);

@@ -72,7 +72,7 @@ struct Chat {
       : path(find_model(options.model)),
         pool(options.compute.thread_count()),
         text(load_model_text(path)),
-        model(load_model(path, pool)),
+        model(load_model(path, pool, options.compute.load_options())),
         defaults(generation_defaults(path)),
         session(*model, text, options.ignore_eos ? std::vector<std::int32_t>{} : stop_ids(), options.compute.kv_dtype(model->default_kv_dtype()), pool) {
     ChatSession::Options& o = session.options();

@@ -1,3 +1,4 @@
+#include <algorithm>
 #include <cstdio>
 #include <memory>
 
@@ -50,7 +51,26 @@ std::string type_summary(const Checkpoint& checkpoint) {
   return text;
 }
 
+std::string latent_text(const ModelConfig& c) {
+  const MlaConfig& mla = *c.mla;
+  std::string text = fmt::format("{} heads over latents of {} + {}, queries {} + {} wide, values {}", c.heads, mla.kv_lora_rank,
+                                 mla.rope_dim, mla.nope_dim, mla.rope_dim, mla.value_dim);
+  if (mla.q_lora_rank > 0) text += fmt::format(", query latents of {}", mla.q_lora_rank);
+  return text;
+}
+
+std::string experts_text(const ModelConfig& c) {
+  const MoeConfig& moe = *c.moe;
+  const auto sparse = std::count(moe.layers.begin(), moe.layers.end(), true);
+  std::string text = fmt::format("{} of {} a token in {} of {} layers, each {} wide", moe.experts_per_token, moe.experts, sparse,
+                                 c.layers, moe.intermediate_size);
+  if (moe.groups_kept < moe.groups) text += fmt::format(", from {} of {} groups", moe.groups_kept, moe.groups);
+  if (moe.shared_intermediate_size > 0) text += fmt::format(", one shared {} wide", moe.shared_intermediate_size);
+  return text;
+}
+
 std::string attention_text(const ModelConfig& c) {
+  if (c.mla) return latent_text(c);
   std::string text = fmt::format("{} query heads, {} key-value heads of {}", c.heads, c.kv_heads, c.head_dim);
   if (c.qk_norm) text += ", normed queries and keys";
   if (c.qkv_bias) text += ", biases";
@@ -82,6 +102,25 @@ void show_text(const std::filesystem::path& path) {
   }
 }
 
+// What a memory too small for all experts means.
+void show_experts_in_memory(const Checkpoint& checkpoint, const MemoryPlan& plan, std::int64_t memory) {
+  const ModelConfig& c = checkpoint.config();
+  const std::int64_t budget = expert_budget(checkpoint, memory);
+  if (plan.packed_expert_bytes <= budget) return;
+  const auto sparse = std::count(c.moe->layers.begin(), c.moe->layers.end(), true);
+  const std::int64_t expert = plan.packed_expert_bytes / (sparse * c.moe->experts);
+  const std::int64_t kept = std::max<std::int64_t>(1, budget / expert);
+  const double missing = 1.0 - static_cast<double>(kept) / static_cast<double>(sparse * c.moe->experts);
+  const double read = missing * static_cast<double>(sparse * c.moe->experts_per_token * expert);
+  line("experts fit", fmt::format("{} of {} ({} of {}); the others stay in the file. Were all used alike, a token would read {} of it",
+                                  kept, sparse * c.moe->experts, human_bytes(budget), human_bytes(plan.packed_expert_bytes),
+                                  human_bytes(static_cast<std::int64_t>(read))));
+  const std::int64_t others = plan.packed_weight_bytes - plan.packed_expert_bytes;
+  if (memory > 0 && others > memory) {
+    line("too little", fmt::format("the other weights alone take {} of the {} given", human_bytes(others), human_bytes(memory)));
+  }
+}
+
 void show_memory(const Checkpoint& checkpoint, const ShowOptions& options) {
   const DType kv_dtype = options.compute.kv_dtype(default_kv_dtype(checkpoint));
   const MemoryPlan plan = plan_memory(checkpoint, kv_dtype, 512);
@@ -92,6 +131,7 @@ void show_memory(const Checkpoint& checkpoint, const ShowOptions& options) {
                              human_bytes(weights + kv_bytes + plan.workspace_bytes), context, human_bytes(weights),
                              human_bytes(kv_bytes), human_bytes(plan.kv_bytes_per_token), dtype_name(kv_dtype),
                              human_bytes(plan.workspace_bytes)));
+  if (checkpoint.config().moe) show_experts_in_memory(checkpoint, plan, options.compute.memory);
 }
 
 void show(const ShowOptions& options) {
@@ -104,6 +144,7 @@ void show(const ShowOptions& options) {
   line("architecture", fmt::format("{}: {} layers, hidden {}, MLP {}, vocabulary {}{}", c.family, c.layers, c.hidden_size,
                                    c.intermediate_size, c.vocab_size, c.tied_embeddings ? ", tied head" : ""));
   line("attention", attention_text(c));
+  if (c.moe) line("experts", experts_text(c));
   line("rope", rope_text(c.rope));
   line("parameters", fmt::format("{:.3f} million", static_cast<double>(parameter_count(checkpoint)) * 1e-6));
   line("types", type_summary(checkpoint));

@@ -9,16 +9,15 @@ std::int64_t page_count(std::int64_t length) { return (length + kKvPagePositions
 
 }  // namespace
 
-KvCache::KvCache(const Model& model, DType dtype) : layout_(model.kv_layout(dtype)) {
+KvCache::KvCache(const Model& model, DType dtype) : dtype_(dtype), page_bytes_(model.kv_page_bytes(dtype)) {
   pages_.layers.resize(static_cast<std::size_t>(model.config().layers));
 }
 
 void KvCache::reserve(std::int64_t length) {
-  const std::int64_t page_bytes = layout_.page_bytes();
   while (static_cast<std::int64_t>(buffers_.size()) < page_count(length)) {
-    Buffer buffer(pages_.layers.size() * static_cast<std::size_t>(page_bytes));
+    Buffer buffer(pages_.layers.size() * static_cast<std::size_t>(page_bytes_));
     for (std::size_t layer = 0; layer < pages_.layers.size(); ++layer) {
-      pages_.layers[layer].push_back(buffer.data() + static_cast<std::int64_t>(layer) * page_bytes);
+      pages_.layers[layer].push_back(buffer.data() + static_cast<std::int64_t>(layer) * page_bytes_);
     }
     buffers_.push_back(std::move(buffer));
   }
@@ -36,8 +35,7 @@ std::int64_t KvCache::bytes() const {
 }
 
 std::int64_t kv_cache_bytes(const ModelConfig& config, DType dtype, std::int64_t length) {
-  const KvLayout layout = {config.kv_heads, config.head_dim, dtype};
-  return page_count(length) * config.layers * layout.page_bytes();
+  return page_count(length) * config.layers * kv_page_bytes(config, dtype);
 }
 
 }  // namespace sampan

@@ -22,12 +22,13 @@ class KvCache {
 
   std::int64_t length() const { return length_; }
   void set_length(std::int64_t length) { length_ = length; }
-  DType dtype() const { return layout_.dtype; }
+  DType dtype() const { return dtype_; }
   const KvPages& pages() const { return pages_; }
   std::int64_t bytes() const;
 
  private:
-  KvLayout layout_;
+  DType dtype_;
+  std::int64_t page_bytes_;  // of one layer
   std::int64_t length_ = 0;  // positions that hold keys and values
   std::vector<Buffer> buffers_;  // one a page number: all layers' pages of it
   KvPages pages_;

@@ -1,5 +1,8 @@
 #include "models/checkpoint.h"
 
+#include <algorithm>
+#include <numeric>
+
 #include "base/error.h"
 #include "base/mapped_file.h"
 #include "kernels/block_codec.h"
@@ -9,6 +12,38 @@ namespace sampan {
 namespace {
 
 constexpr std::string_view kBasePrefix = "model.";
+
+// Rows [first, first + rows) of a matrix.
+TensorView row_range(const TensorView& view, std::int64_t first, std::int64_t rows) {
+  TensorView part = view;
+  part.shape = {rows, view.columns()};
+  part.data += first * row_bytes(view.dtype, view.columns());
+  return part;
+}
+
+std::vector<std::int64_t> ascending(std::int64_t first, std::int64_t count) {
+  std::vector<std::int64_t> numbers(static_cast<std::size_t>(count));
+  std::iota(numbers.begin(), numbers.end(), first);
+  return numbers;
+}
+
+// Value (row, column) of `size` bytes each goes to (column, row).
+void transpose(const std::byte* from, std::int64_t rows, std::int64_t columns, std::int64_t size, std::byte* to) {
+  for (std::int64_t r = 0; r < rows; ++r) {
+    for (std::int64_t c = 0; c < columns; ++c) {
+      std::copy_n(from + (r * columns + c) * size, size, to + (c * rows + r) * size);
+    }
+  }
+}
+
+std::string_view part_name(ExpertPart part) {
+  switch (part) {
+    case ExpertPart::kGate: return "gate";
+    case ExpertPart::kUp: return "up";
+    case ExpertPart::kDown: return "down";
+  }
+  return "";
+}
 
 std::vector<float> to_floats(const TensorView& view) {
   std::vector<float> values(static_cast<std::size_t>(view.elements()));
@@ -36,14 +71,15 @@ ModelConfig read_config(const std::filesystem::path& path, const TensorFiles& fi
 
 Checkpoint::Checkpoint(const std::filesystem::path& path)
     : files_(TensorFiles::open(path)), config_(read_config(path, files_)) {
-  bare_names_ = files_.gguf() == nullptr && !files_.find("model.embed_tokens.weight") &&
-                files_.find("embed_tokens.weight") != nullptr;
+  if (files_.gguf() != nullptr || files_.find("model.embed_tokens.weight") != nullptr) return;
+  bare_names_ = files_.find("embed_tokens.weight") != nullptr;
+  if (files_.find("language_model.model.embed_tokens.weight") != nullptr) prefix_ = "language_model.";
 }
 
 std::string Checkpoint::stored_name(std::string_view name) const {
   if (files_.gguf() != nullptr) return gguf_tensor_name(name, family_named(config_.family));
   if (bare_names_ && name.starts_with(kBasePrefix)) name.remove_prefix(kBasePrefix.size());
-  return std::string(name);
+  return prefix_ + std::string(name);
 }
 
 bool Checkpoint::has(std::string_view name) const { return files_.find(stored_name(name)) != nullptr; }
@@ -72,13 +108,113 @@ std::vector<std::int64_t> Checkpoint::unpermuted_rows(std::int64_t rows, std::in
   return order;
 }
 
+std::optional<QuantizedMatrix> Checkpoint::quantized(std::string_view name, std::int64_t rows, std::int64_t columns) const {
+  if (config_.quantization.method == QuantizationMethod::kNone) return std::nullopt;
+  return find_quantized(files_, stored_name(name), rows, columns, config_.quantization);
+}
+
 WeightMatrix Checkpoint::matrix(std::string_view name, std::int64_t rows, std::int64_t columns, ThreadPool& pool,
                                 std::int64_t permuted_heads) const {
+  if (const auto source = quantized(name, rows, columns)) return WeightMatrix::make(*source, {}, pool);
   const TensorView view = tensor(name, {rows, columns});
   if (permuted_heads > 0 && config_.permuted_qk) {
     return WeightMatrix::make(view, unpermuted_rows(rows, permuted_heads), pool);
   }
   return WeightMatrix::make(view, pool);
+}
+
+WeightMatrix Checkpoint::matrix_rows(std::string_view name, std::int64_t all_rows, std::int64_t first_row, std::int64_t rows,
+                                     std::int64_t columns, ThreadPool& pool) const {
+  if (const auto source = quantized(name, all_rows, columns)) {
+    return WeightMatrix::make(*source, ascending(first_row, rows), pool);
+  }
+  return WeightMatrix::make(row_range(tensor(name, {all_rows, columns}), first_row, rows), pool);
+}
+
+WeightMatrix Checkpoint::stacked_matrix(std::string_view name, std::int64_t index, std::int64_t count, std::int64_t rows,
+                                        std::int64_t columns, ThreadPool& pool) const {
+  // ik_llama.cpp's files have such a tensor flat.
+  const std::optional<TensorView> view = files_.find_view(stored_name(name));
+  const bool is_flat = view && view->shape.size() == 2;
+  const Shape shape = is_flat ? Shape{count * rows, columns} : Shape{count, rows, columns};
+  return WeightMatrix::make(row_range(tensor(name, shape), index * rows, rows), pool);
+}
+
+WeightMatrix Checkpoint::row_matrix(std::string_view name, std::int64_t columns, ThreadPool& pool) const {
+  const std::optional<TensorView> view = files_.find_view(stored_name(name));
+  if (!view || view->shape.size() == 2) return matrix(name, 1, columns, pool);
+  return WeightMatrix::make(row_range(tensor(name, {columns}), 0, 1), pool);
+}
+
+Checkpoint::Source Checkpoint::expert_source(const std::string& prefix, std::int64_t expert, ExpertPart part) const {
+  const std::int64_t count = config_.moe->experts;
+  const bool is_down = part == ExpertPart::kDown;
+  const std::int64_t rows = is_down ? config_.hidden_size : config_.moe->intermediate_size;
+  const std::int64_t columns = is_down ? config_.moe->intermediate_size : config_.hidden_size;
+  const std::string stacked = fmt::format("{}experts.{}_proj.weight", prefix, part_name(part));
+  if (has(stacked)) return row_range(tensor(stacked, {count, rows, columns}), expert * rows, rows);
+  const std::string both = prefix + "experts.gate_up_proj";
+  if (has(both)) {
+    if (is_down) return row_range(tensor(prefix + "experts.down_proj", {count, rows, columns}), expert * rows, rows);
+    const TensorView view = tensor(both, {count, 2 * rows, columns});
+    return row_range(view, (2 * expert + (part == ExpertPart::kUp ? 1 : 0)) * rows, rows);
+  }
+  const std::string name = fmt::format("{}experts.{}.{}_proj.weight", prefix, expert, part_name(part));
+  if (auto source = quantized(name, rows, columns)) return *std::move(source);
+  return tensor(name, {rows, columns});
+}
+
+WeightMatrix Checkpoint::expert_matrix(const std::string& prefix, std::int64_t expert, ExpertPart part, ThreadPool& pool,
+                                       const WeightAllocator& allocate) const {
+  return std::visit([&](const auto& source) { return WeightMatrix::make(source, {}, pool, allocate); },
+                    expert_source(prefix, expert, part));
+}
+
+std::int64_t Checkpoint::packed_expert_bytes(const std::string& prefix) const {
+  std::int64_t most = 0;
+  for (std::int64_t e = 0; e < config_.moe->experts; ++e) {
+    std::int64_t bytes = 0;
+    for (const ExpertPart part : {ExpertPart::kGate, ExpertPart::kUp, ExpertPart::kDown}) {
+      const Source source = expert_source(prefix, e, part);
+      // Asking a quantised form reads the file, so one expert answers for its layer.
+      if (e > 0 && std::holds_alternative<QuantizedMatrix>(source)) continue;
+      bytes += std::visit([](const auto& s) { return (WeightMatrix::owned_bytes_of(s) + 63) / 64 * 64; }, source);
+    }
+    most = std::max(most, bytes);
+  }
+  return most;
+}
+
+std::vector<std::span<const std::byte>> Checkpoint::expert_bytes(const std::string& prefix, std::int64_t expert) const {
+  std::vector<std::span<const std::byte>> bytes;
+  for (const ExpertPart part : {ExpertPart::kGate, ExpertPart::kUp, ExpertPart::kDown}) {
+    const Source source = expert_source(prefix, expert, part);
+    if (const auto* view = std::get_if<TensorView>(&source)) {
+      bytes.emplace_back(view->data, static_cast<std::size_t>(view->bytes()));
+    } else {
+      const auto storage = std::get<QuantizedMatrix>(source).storage();
+      bytes.insert(bytes.end(), storage.begin(), storage.end());
+    }
+  }
+  return bytes;
+}
+
+WeightMatrix Checkpoint::transposed_rows(std::string_view name, std::int64_t all_rows, std::int64_t first_row, std::int64_t rows,
+                                         std::int64_t columns, ThreadPool& pool) const {
+  TensorView part;
+  std::vector<float> values;
+  if (const auto source = quantized(name, all_rows, columns)) {
+    values.resize(static_cast<std::size_t>(rows * columns));
+    source->dequantize_rows(first_row, rows, values.data());
+  } else {
+    part = row_range(tensor(name, {all_rows, columns}), first_row, rows);
+    if (activation_kind(part.dtype) != ActivationKind::kFloat) values = to_floats(part);
+  }
+  if (!values.empty()) part = {DType::kF32, {rows, columns}, reinterpret_cast<const std::byte*>(values.data())};
+  std::vector<std::byte> turned(static_cast<std::size_t>(part.bytes()));
+  transpose(part.data, rows, columns, dtype_info(part.dtype).block_bytes, turned.data());
+  // An order of rows asks for a copy of its own.
+  return WeightMatrix::make({part.dtype, {columns, rows}, turned.data()}, ascending(0, columns), pool);
 }
 
 std::vector<float> Checkpoint::vector(std::string_view name, std::int64_t size, std::int64_t permuted_heads) const {

@@ -4,6 +4,7 @@
 #include <nlohmann/json.hpp>
 
 #include "base/error.h"
+#include "models/config_parts.h"
 #include "models/family.h"
 #include "models/json_object.h"
 
@@ -52,6 +53,7 @@ void read_yarn(const JsonObject& rope, const ModelConfig& config, RopeConfig& ou
                               ? yarn_magnitude(out.factor, mscale) / yarn_magnitude(out.factor, mscale_all_dim)
                               : yarn_magnitude(out.factor, 1.0);
   out.attention_factor = rope.number_or("attention_factor", inferred);
+  out.mscale_all_dim = mscale_all_dim;
 }
 
 // transformers 5 writes everything under rope_parameters; before, rope_theta stood at the top and scaling under rope_scaling.
@@ -62,7 +64,7 @@ RopeConfig read_rope(const JsonObject& json, const ModelConfig& config) {
   if (!rope) rope = json.object("rope_parameters");
   const double partial = json.number_or("partial_rotary_factor",
                                         rope ? rope->number_or("partial_rotary_factor", 1.0) : 1.0);
-  if (partial != 1.0) {
+  if (partial != 1.0 && !config.mla) {  // latent attention says the rotated width by itself
     fail(ErrorCode::kUnsupported, "{}: partial_rotary_factor {} is not 1 in this family", json.label(), partial);
   }
   if (rope) {
@@ -99,20 +101,15 @@ RopeConfig read_rope(const JsonObject& json, const ModelConfig& config) {
   return out;
 }
 
-void refuse_quantized(const JsonObject& json) {
-  const std::optional<JsonObject> quantization = json.object("quantization_config");
-  if (!quantization) return;
-  fail(ErrorCode::kUnsupported,
-       "{}: quant_method \"{}\" is not read by this version (BF16, F16 and F32 safetensors and GGUF are)",
-       json.label(), printable(quantization->string_or("quant_method", "unknown")));
-}
-
 void read_sizes(const JsonObject& json, const Family& family, ModelConfig& config) {
   config.vocab_size = json.integer("vocab_size", 1, kMaxVocabulary);
   config.hidden_size = json.integer("hidden_size", 1, kMaxWidth);
   config.intermediate_size = json.integer("intermediate_size", 1, kMaxWidth);
   config.layers = json.integer("num_hidden_layers", 1, kMaxLayers);
   config.heads = json.integer("num_attention_heads", 1, kMaxWidth);
+  config.context_length = json.integer_or("max_position_embeddings", 1, kMaxContext, 2048);
+  config.rms_norm_eps = static_cast<float>(json.number_or("rms_norm_eps", 1e-6));
+  if (family.latent_attention) return read_mla(json, config);
   config.kv_heads = json.integer_or("num_key_value_heads", 1, kMaxWidth, config.heads);
   const bool derived = !json.has("head_dim") && family.default_head_dim == 0;
   if (derived && config.hidden_size % config.heads != 0) {
@@ -121,8 +118,6 @@ void read_sizes(const JsonObject& json, const Family& family, ModelConfig& confi
   }
   config.head_dim = json.integer_or("head_dim", 1, kMaxWidth,
                                     derived ? config.hidden_size / config.heads : family.default_head_dim);
-  config.context_length = json.integer_or("max_position_embeddings", 1, kMaxContext, 2048);
-  config.rms_norm_eps = static_cast<float>(json.number_or("rms_norm_eps", 1e-6));
 }
 
 }  // namespace
@@ -132,8 +127,9 @@ void check_config(const ModelConfig& config, std::string_view label) {
     fail(ErrorCode::kInvalidData, "{}: {} query heads are not a multiple of {} key-value heads", label,
          config.heads, config.kv_heads);
   }
-  if (config.head_dim % 2 != 0) {
-    fail(ErrorCode::kInvalidData, "{}: head_dim {} is odd, it cannot be rotated", label, config.head_dim);
+  if (config.rotary_dim() % 2 != 0) {
+    fail(ErrorCode::kInvalidData, "{}: {} {} is odd, it cannot be rotated", label,
+         config.mla ? "qk_rope_head_dim" : "head_dim", config.rotary_dim());
   }
   if (config.q_size() > (std::int64_t{1} << 24)) {
     fail(ErrorCode::kInvalidData, "{}: {} heads of {} are more than any tensor can hold", label,
@@ -156,9 +152,20 @@ std::string_view rope_type_name(RopeType type) {
   return "unknown";
 }
 
+namespace {
+
+// The language model's part of the configuration of a model that also sees (Kimi K2.5).
+JsonObject text_part(const JsonObject& root) {
+  const std::optional<JsonObject> text = root.object("text_config");
+  return text ? *text : root;
+}
+
+}  // namespace
+
 ModelConfig config_from_json(std::string_view text) {
-  const nlohmann::json root = parse_json(text, "config.json");
-  const JsonObject json(root, "config.json");
+  const nlohmann::json parsed = parse_json(text, "config.json");
+  const JsonObject root(parsed, "config.json");
+  const JsonObject json = text_part(root);
   ModelConfig config;
   const Family& family = family_of_model_type(json.string("model_type"));
   config.family = family.model_type;
@@ -168,13 +175,14 @@ ModelConfig config_from_json(std::string_view text) {
   if (activation != "silu") {
     fail(ErrorCode::kUnsupported, "config.json: hidden_act \"{}\" is not silu", printable(activation));
   }
-  refuse_quantized(json);
+  config.quantization = quantization_config_from_json(json.has("quantization_config") ? json : root);
   read_sizes(json, family, config);
   config.rope = read_rope(json, config);
+  config.attention_scale = attention_scale(config);
   config.tied_embeddings = json.boolean_or("tie_word_embeddings", false);
   config.windows.assign(static_cast<std::size_t>(config.layers), 0);
-  config.eos_ids = json.ids("eos_token_id");
-  const std::vector<std::int32_t> bos = json.ids("bos_token_id");
+  config.eos_ids = (json.has("eos_token_id") ? json : root).ids("eos_token_id");
+  const std::vector<std::int32_t> bos = (json.has("bos_token_id") ? json : root).ids("bos_token_id");
   if (!bos.empty()) config.bos_id = bos.front();
   family.configure_json(json, config);
   check_config(config, "config.json");

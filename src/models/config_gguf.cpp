@@ -3,56 +3,22 @@
 
 #include "base/error.h"
 #include "models/config.h"
+#include "models/config_parts.h"
 #include "models/family.h"
+#include "models/gguf_keys.h"
 
 namespace sampan {
 
 namespace {
 
-// Typed, range-checked access to "<architecture>.<key>".
-class ArchKeys {
- public:
-  explicit ArchKeys(const GgufFile& gguf)
-      : gguf_(gguf), prefix_(std::string(gguf.find_string("general.architecture").value_or("")) + ".") {}
-
-  std::int64_t integer(std::string_view key, std::int64_t low, std::int64_t high) const {
-    const std::optional<std::int64_t> value = gguf_.find_i64(prefix_ + std::string(key));
-    if (!value) fail(ErrorCode::kInvalidData, "gguf: {}{} is missing", prefix_, key);
-    return checked(key, *value, low, high);
-  }
-  std::int64_t integer_or(std::string_view key, std::int64_t low, std::int64_t high, std::int64_t fallback) const {
-    const std::optional<std::int64_t> value = gguf_.find_i64(prefix_ + std::string(key));
-    return value ? checked(key, *value, low, high) : fallback;
-  }
-  double number_or(std::string_view key, double fallback) const {
-    const double value = gguf_.find_f64(prefix_ + std::string(key)).value_or(fallback);
-    if (!std::isfinite(value)) fail(ErrorCode::kInvalidData, "gguf: {}{} is {}", prefix_, key, value);
-    return value;
-  }
-  std::string string_or(std::string_view key, std::string_view fallback) const {
-    return std::string(gguf_.find_string(prefix_ + std::string(key)).value_or(fallback));
-  }
-
- private:
-  std::int64_t checked(std::string_view key, std::int64_t value, std::int64_t low, std::int64_t high) const {
-    if (value < low || value > high) {
-      fail(ErrorCode::kInvalidData, "gguf: {}{} is {}, not in {} to {}", prefix_, key, value, low, high);
-    }
-    return value;
-  }
-
-  const GgufFile& gguf_;
-  std::string prefix_;
-};
-
-RopeConfig read_rope(const ArchKeys& keys, const ModelConfig& config, std::vector<float> divisors) {
+RopeConfig read_rope(const GgufKeys& keys, const ModelConfig& config, std::vector<float> divisors) {
   RopeConfig rope;
   rope.theta = keys.number_or("rope.freq_base", 10000.0);
   if (!(rope.theta > 1.0)) fail(ErrorCode::kInvalidData, "gguf: rope.freq_base is {}, not above 1", rope.theta);
-  const std::int64_t rotated = keys.integer_or("rope.dimension_count", 0, 1 << 20, config.head_dim);
-  if (rotated != config.head_dim) {
-    fail(ErrorCode::kUnsupported, "gguf: rope.dimension_count {} is not the head's width {}", rotated,
-         config.head_dim);
+  const std::int64_t rotated = keys.integer_or("rope.dimension_count", 0, 1 << 20, config.rotary_dim());
+  if (rotated != config.rotary_dim()) {
+    fail(ErrorCode::kUnsupported, "gguf: rope.dimension_count {} is not the rotated width {}", rotated,
+         config.rotary_dim());
   }
   const std::string type = keys.string_or("rope.scaling.type", "none");
   rope.factor = keys.number_or("rope.scaling.factor", 1.0);
@@ -68,6 +34,9 @@ RopeConfig read_rope(const ArchKeys& keys, const ModelConfig& config, std::vecto
     const double inferred = rope.factor <= 1.0 ? 1.0 : 0.1 * std::log(rope.factor) + 1.0;
     rope.attention_factor = inferred * keys.number_or("rope.scaling.attn_factor",
                                                       keys.number_or("rope.scaling.yarn_attn_factor", 1.0));
+    // DeepSeek's magnitude goes into the scores; cos and sin then have none.
+    rope.mscale_all_dim = 10.0 * keys.number_or("rope.scaling.yarn_log_multiplier", 0.0);
+    if (config.mla && rope.mscale_all_dim != 0) rope.attention_factor = 1.0;
   } else if (type == "none" || type.empty()) {
     rope.factor = 1.0;
   } else {
@@ -77,9 +46,9 @@ RopeConfig read_rope(const ArchKeys& keys, const ModelConfig& config, std::vecto
     if (rope.type == RopeType::kYarn) {
       fail(ErrorCode::kUnsupported, "gguf: rope_freqs.weight together with YaRN");
     }
-    if (static_cast<std::int64_t>(divisors.size()) != config.head_dim / 2) {
+    if (static_cast<std::int64_t>(divisors.size()) != config.rotary_dim() / 2) {
       fail(ErrorCode::kInvalidData, "gguf: rope_freqs.weight has {} values for {} frequencies", divisors.size(),
-           config.head_dim / 2);
+           config.rotary_dim() / 2);
     }
     rope.type = RopeType::kDivisors;
     rope.divisors = std::move(divisors);
@@ -95,26 +64,36 @@ std::int64_t stored_head_dim(const TensorFiles& files, const ModelConfig& config
   return std::max<std::int64_t>(1, rows / config.heads);
 }
 
-}  // namespace
-
-ModelConfig config_from_gguf(const GgufFile& gguf, const TensorFiles& files, std::vector<float> divisors) {
-  const std::optional<std::string_view> architecture = gguf.find_string("general.architecture");
-  if (!architecture) fail(ErrorCode::kInvalidData, "gguf: general.architecture is missing");
-  const Family& family = family_of_gguf(*architecture);
-  const ArchKeys keys(gguf);
-  ModelConfig config;
-  config.family = family.model_type;
-  config.name = gguf.find_string("general.name").value_or("");
-  config.hidden_size = keys.integer("embedding_length", 1, 1 << 20);
-  config.intermediate_size = keys.integer("feed_forward_length", 1, 1 << 20);
-  config.layers = keys.integer("block_count", 1, 4096);
-  config.heads = keys.integer("attention.head_count", 1, 1 << 20);
+void read_grouped_heads(const GgufKeys& keys, const TensorFiles& files, ModelConfig& config) {
   config.kv_heads = keys.integer_or("attention.head_count_kv", 1, 1 << 20, config.heads);
   config.head_dim = keys.integer_or("attention.key_length", 1, 1 << 20, stored_head_dim(files, config));
   const std::int64_t value_dim = keys.integer_or("attention.value_length", 1, 1 << 20, config.head_dim);
   if (value_dim != config.head_dim) {
     fail(ErrorCode::kUnsupported, "gguf: attention.value_length {} is not attention.key_length {}", value_dim,
          config.head_dim);
+  }
+}
+
+}  // namespace
+
+ModelConfig config_from_gguf(const GgufFile& gguf, const TensorFiles& files, std::vector<float> divisors) {
+  const std::optional<std::string_view> architecture = gguf.find_string("general.architecture");
+  if (!architecture) fail(ErrorCode::kInvalidData, "gguf: general.architecture is missing");
+  const Family& family = family_of_gguf(*architecture);
+  const GgufKeys keys(gguf);
+  ModelConfig config;
+  config.family = family.model_type;
+  config.name = gguf.find_string("general.name").value_or("");
+  config.hidden_size = keys.integer("embedding_length", 1, 1 << 20);
+  // Absent where no layer has a dense MLP.
+  config.intermediate_size = keys.integer_or("feed_forward_length", 0, 1 << 20,
+                                             keys.integer_or("expert_feed_forward_length", 1, 1 << 20, 0));
+  config.layers = keys.integer("block_count", 1, 4096);
+  config.heads = keys.integer("attention.head_count", 1, 1 << 20);
+  if (family.latent_attention) {
+    read_mla(keys, files, config);
+  } else {
+    read_grouped_heads(keys, files, config);
   }
   config.context_length = keys.integer_or("context_length", 1, INT64_C(1) << 31, 2048);
   config.rms_norm_eps = static_cast<float>(keys.number_or("attention.layer_norm_rms_epsilon", 1e-6));
@@ -137,7 +116,8 @@ ModelConfig config_from_gguf(const GgufFile& gguf, const TensorFiles& files, std
   const std::optional<std::int64_t> bos = gguf.find_i64("tokenizer.ggml.bos_token_id");
   if (bos && *bos >= 0 && *bos <= INT32_MAX) config.bos_id = static_cast<std::int32_t>(*bos);
   config.permuted_qk = family.gguf_permutes_qk;
-  family.configure_gguf(config);
+  config.attention_scale = attention_scale(config);
+  family.configure_gguf(keys, files, config);
   check_config(config, "gguf");
   return config;
 }

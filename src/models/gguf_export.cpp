@@ -37,6 +37,9 @@ std::uint32_t file_type(DType type) {
 }
 
 void refuse_inexpressible(const ModelConfig& c) {
+  if (c.mla || c.moe) {
+    fail(ErrorCode::kUnsupported, "{} is not written to GGUF from safetensors yet; a GGUF file of it can be requantised", c.family);
+  }
   if (c.rope.type == RopeType::kDynamicNtk) {
     fail(ErrorCode::kUnsupported, "GGUF has no dynamic NTK rope; the model cannot be written to it");
   }

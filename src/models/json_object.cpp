@@ -112,6 +112,14 @@ std::vector<std::string> JsonObject::strings(std::string_view key) const {
   return strings;
 }
 
+std::vector<std::string> JsonObject::keys() const {
+  std::vector<std::string> keys;
+  for (const auto& [key, value] : object_->items()) {
+    if (!value.is_null()) keys.push_back(key);
+  }
+  return keys;
+}
+
 std::optional<JsonObject> JsonObject::object(std::string_view key) const {
   const nlohmann::json* value = find(key);
   if (value == nullptr) return std::nullopt;

@@ -30,6 +30,7 @@ class JsonObject {
   std::vector<std::int32_t> ids(std::string_view key) const;
   std::vector<std::string> strings(std::string_view key) const;  // empty when missing
   std::optional<JsonObject> object(std::string_view key) const;
+  std::vector<std::string> keys() const;  // those that are null left out
 
   const std::string& label() const { return label_; }
 

@@ -10,7 +10,7 @@ void configure_json(const JsonObject& json, ModelConfig& config) {
   config.mlp_bias = json.boolean_or("mlp_bias", false);
 }
 
-void configure_gguf(ModelConfig&) {}
+void configure_gguf(const GgufKeys&, const TensorFiles&, ModelConfig&) {}
 
 }  // namespace
 

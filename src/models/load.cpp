@@ -1,11 +1,60 @@
 #include "models/load.h"
 
-#include "models/dense.h"
+#include <algorithm>
+
+#include "base/memory.h"
+#include "models/decoder.h"
 
 namespace sampan {
+namespace {
 
-std::unique_ptr<Model> load_model(const std::filesystem::path& path, ThreadPool& pool) {
-  return std::make_unique<DenseModel>(Checkpoint(path), pool);
+// What is set aside for a text and for a step when the memory for experts is reckoned.
+constexpr std::int64_t kPlannedContext = 8192;
+constexpr std::int64_t kPlannedChunk = 512;
+
+// Floats of scratch a token.
+std::int64_t attention_floats(const ModelConfig& c) {
+  if (!c.mla) return 2 * c.q_size() + 2 * c.kv_size();
+  const MlaConfig& mla = *c.mla;
+  const std::int64_t width = mla.kv_lora_rank + mla.rope_dim;
+  return mla.q_lora_rank + width + c.heads * (c.head_dim + width + mla.kv_lora_rank + mla.value_dim);
+}
+
+// Types of which products keep a packed copy: GGUF's blocks, and those in which quantised safetensors store codes.
+bool is_packed(DType dtype) {
+  switch (dtype) {
+    case DType::kF8E4M3: case DType::kI8: case DType::kU8: case DType::kI32: return true;
+    default: return is_block_type(dtype);
+  }
+}
+
+std::int64_t mixture_floats(const ModelConfig& c) {
+  if (!c.moe) return 0;
+  const MoeConfig& moe = *c.moe;
+  const std::int64_t pair = 2 * moe.intermediate_size + c.hidden_size;
+  return moe.experts + moe.experts_per_token * pair + 2 * moe.shared_intermediate_size + c.hidden_size;
+}
+
+}  // namespace
+
+std::int64_t kv_page_bytes(const ModelConfig& config, DType kv_dtype) {
+  if (config.mla) return latent_layout(config, kv_dtype).page_bytes();
+  return KvLayout{config.kv_heads, config.head_dim, kv_dtype}.page_bytes();
+}
+
+std::int64_t expert_budget(const Checkpoint& checkpoint, std::int64_t memory) {
+  if (memory == 0) memory = available_memory() / 10 * 9;
+  const MemoryPlan plan = plan_memory(checkpoint, default_kv_dtype(checkpoint), kPlannedChunk);
+  const std::int64_t context = std::min(checkpoint.config().context_length, kPlannedContext);
+  const std::int64_t others = plan.packed_weight_bytes - plan.packed_expert_bytes + plan.workspace_bytes +
+                              context * plan.kv_bytes_per_token;
+  return std::max<std::int64_t>(0, memory - others);
+}
+
+std::unique_ptr<Model> load_model(const std::filesystem::path& path, ThreadPool& pool, const LoadOptions& options) {
+  Checkpoint checkpoint(path);
+  const std::int64_t budget = checkpoint.config().moe ? expert_budget(checkpoint, options.memory) : 0;
+  return std::make_unique<DecoderModel>(std::move(checkpoint), budget, pool);
 }
 
 MemoryPlan plan_memory(const Checkpoint& checkpoint, DType kv_dtype, std::int64_t chunk) {
@@ -14,17 +63,18 @@ MemoryPlan plan_memory(const Checkpoint& checkpoint, DType kv_dtype, std::int64_
   for (const TensorDescriptor& tensor : checkpoint.files().tensors()) {
     const auto bytes = static_cast<std::int64_t>(tensor.bytes);
     plan.mapped_weight_bytes += bytes;
-    if (is_block_type(tensor.dtype)) plan.packed_weight_bytes += bytes;
+    if (is_packed(tensor.dtype)) plan.packed_weight_bytes += bytes;
   }
-  const KvLayout layout = {c.kv_heads, c.head_dim, kv_dtype};
-  plan.kv_bytes_per_token = c.layers * layout.page_bytes() / kKvPagePositions;
+  plan.packed_expert_bytes = packed_experts_bytes(checkpoint);
+  plan.kv_bytes_per_token = c.layers * kv_page_bytes(c, kv_dtype) / kKvPagePositions;
   const std::int64_t floats_per_token =
-      4 * c.hidden_size + c.head_dim + 2 * c.q_size() + 2 * c.kv_size() + 2 * c.intermediate_size;
+      4 * c.hidden_size + c.rotary_dim() + attention_floats(c) + 2 * c.intermediate_size + mixture_floats(c);
   plan.workspace_bytes = chunk * floats_per_token * static_cast<std::int64_t>(sizeof(float));
   return plan;
 }
 
 DType default_kv_dtype(const Checkpoint& checkpoint) {
+  if (checkpoint.config().quantization.method != QuantizationMethod::kNone) return DType::kF16;
   for (const TensorDescriptor& tensor : checkpoint.files().tensors()) {
     if (is_block_type(tensor.dtype)) return DType::kF16;
   }

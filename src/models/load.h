@@ -9,8 +9,17 @@
 
 namespace sampan {
 
+struct LoadOptions {
+  // Bytes that weights, cache and workspace may take in memory; 0: what the system has available, less a tenth. Where the experts
+  // of a mixture do not fit they stay in the file, and those that are used most are kept in memory.
+  std::int64_t memory = 0;
+};
+
 // Opens a checkpoint (a folder with config.json and safetensors, or a .gguf) and makes the model of its family. Throws Error.
-std::unique_ptr<Model> load_model(const std::filesystem::path& path, ThreadPool& pool);
+std::unique_ptr<Model> load_model(const std::filesystem::path& path, ThreadPool& pool, const LoadOptions& options = {});
+
+// Bytes for experts that a memory of `memory` bytes (as above) leaves beside all else.
+std::int64_t expert_budget(const Checkpoint& checkpoint, std::int64_t memory);
 
 // Memory that load_model(checkpoint) will take, from descriptors alone; nothing is read. The workspace is that of a forward of
 // `chunk` tokens.

@@ -21,9 +21,13 @@ class Workspace {
 struct MemoryPlan {
   std::int64_t mapped_weight_bytes = 0;  // stay in the file, shared by all processes that map it
   std::int64_t packed_weight_bytes = 0;  // repacked copies in memory
+  std::int64_t packed_expert_bytes = 0;  // of these, the experts of mixtures
   std::int64_t kv_bytes_per_token = 0;
   std::int64_t workspace_bytes = 0;
 };
+
+// Model::kv_page_bytes of a model that is not loaded yet.
+std::int64_t kv_page_bytes(const ModelConfig& config, DType kv_dtype);
 
 // A model with its weights: immutable after load, shared by any number of sequences. All that changes lives in KvPages and
 // Workspace.
@@ -35,7 +39,8 @@ class Model {
   Model& operator=(const Model&) = delete;
 
   virtual const ModelConfig& config() const = 0;
-  virtual KvLayout kv_layout(DType kv_dtype) const = 0;
+  // Bytes of one layer's cache for kKvPagePositions positions.
+  virtual std::int64_t kv_page_bytes(DType kv_dtype) const = 0;
   virtual std::unique_ptr<Workspace> make_workspace() const = 0;
   // Weight bytes that one decode step reads.
   virtual std::int64_t bytes_per_token() const = 0;

@@ -16,7 +16,7 @@ constexpr std::array<NamePair, 3> kModelNames = {{
     {"lm_head.", "output."},
 }};
 
-constexpr std::array<NamePair, 10> kLayerNames = {{
+constexpr auto kLayerNames = std::to_array<NamePair>({
     {"input_layernorm.", "attn_norm."},
     {"self_attn.q_proj.", "attn_q."},
     {"self_attn.k_proj.", "attn_k."},
@@ -27,7 +27,30 @@ constexpr std::array<NamePair, 10> kLayerNames = {{
     {"mlp.gate_proj.", "ffn_gate."},
     {"mlp.up_proj.", "ffn_up."},
     {"mlp.down_proj.", "ffn_down."},
-}};
+    // Latent attention. Newer files have kv_b in two tensors, for keys (transposed head by head) and values.
+    {"self_attn.q_a_proj.", "attn_q_a."},
+    {"self_attn.q_a_layernorm.", "attn_q_a_norm."},
+    {"self_attn.q_b_proj.", "attn_q_b."},
+    {"self_attn.kv_a_proj_with_mqa.", "attn_kv_a_mqa."},
+    {"self_attn.kv_a_layernorm.", "attn_kv_a_norm."},
+    {"self_attn.kv_b_proj.", "attn_kv_b."},
+    {"self_attn.k_b_proj.", "attn_k_b."},
+    {"self_attn.v_b_proj.", "attn_v_b."},
+    // Experts: the names without a number are of all experts stacked.
+    {"mlp.gate.e_score_correction_bias", "exp_probs_b.bias"},
+    {"mlp.gate.", "ffn_gate_inp."},
+    {"mlp.experts.gate_up_proj", "ffn_gate_up_exps.weight"},
+    {"mlp.experts.gate_proj.", "ffn_gate_exps."},
+    {"mlp.experts.up_proj.", "ffn_up_exps."},
+    {"mlp.experts.down_proj.", "ffn_down_exps."},
+    {"mlp.shared_experts.gate_proj.", "ffn_gate_shexp."},
+    {"mlp.shared_experts.up_proj.", "ffn_up_shexp."},
+    {"mlp.shared_experts.down_proj.", "ffn_down_shexp."},
+    {"mlp.shared_expert_gate.", "ffn_gate_inp_shexp."},
+    {"mlp.shared_expert.gate_proj.", "ffn_gate_shexp."},
+    {"mlp.shared_expert.up_proj.", "ffn_up_shexp."},
+    {"mlp.shared_expert.down_proj.", "ffn_down_shexp."},
+});
 
 constexpr std::string_view kLayerPrefix = "model.layers.";
 constexpr std::string_view kFfnNorm = "post_attention_layernorm.";

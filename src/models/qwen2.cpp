@@ -10,7 +10,7 @@ void configure_json(const JsonObject& json, ModelConfig& config) {
   configure_windows(json, config);
 }
 
-void configure_gguf(ModelConfig&) {}
+void configure_gguf(const GgufKeys&, const TensorFiles&, ModelConfig&) {}
 
 }  // namespace
 

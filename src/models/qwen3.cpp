@@ -11,7 +11,7 @@ void configure_json(const JsonObject& json, ModelConfig& config) {
   configure_windows(json, config);
 }
 
-void configure_gguf(ModelConfig& config) { config.qk_norm = true; }
+void configure_gguf(const GgufKeys&, const TensorFiles&, ModelConfig& config) { config.qk_norm = true; }
 
 }  // namespace
 

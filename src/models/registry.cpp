@@ -6,12 +6,15 @@
 namespace sampan {
 namespace {
 
-constexpr std::array<const Family*, 4> kFamilies = {&kLlamaFamily, &kQwen2Family, &kQwen3Family,
-                                                    &kSeedOssFamily};
+// Of families that share a GGUF architecture the first reads such files.
+constexpr std::array<const Family*, 9> kFamilies = {&kLlamaFamily,      &kQwen2Family,      &kQwen2MoeFamily,
+                                                    &kQwen3Family,      &kQwen3MoeFamily,   &kSeedOssFamily,
+                                                    &kDeepseekV2Family, &kDeepseekV3Family, &kKimiK2Family};
 
 std::string known_names(std::string_view Family::*name) {
   std::string names;
   for (const Family* family : kFamilies) {
+    if (names.ends_with(family->*name)) continue;
     names += names.empty() ? "" : ", ";
     names += family->*name;
   }

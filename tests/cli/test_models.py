@@ -146,7 +146,7 @@ class Show(CliTest):
         (self.folder / "model.safetensors").symlink_to(NANO / "model.safetensors")
         for change, says in (
             ({"model_type": "mamba"}, '"mamba"'),
-            ({"quantization_config": {"quant_method": "fp8"}}, '"fp8"'),
+            ({"quantization_config": {"quant_method": "bitsandbytes"}}, "bitsandbytes"),
             ({"hidden_size": 512}, "[4096, 256], the configuration asks for [4096, 512]"),
             ({"num_hidden_layers": 7}, "model.layers.6.input_layernorm.weight is missing"),
             ({"num_attention_heads": "x"}, '"num_attention_heads" is not an integer'),
@@ -256,6 +256,7 @@ class Conversation(CliTest):
         self.assertEqual(roles, ["system", "user", "assistant"])
         self.assertIn("48213", (self.folder / "sampan/history").read_text())
 
+    @unittest.skipIf("asan" in SAMPAN, "the plain kernels are too slow under sanitizers to type at")
     def test_ctrl_c_stops_an_answer_and_keeps_the_conversation(self):
         # Without an end token only the context's 2,048 tokens end this answer, and the plain kernels take seconds for them.
         options = ("--greedy", "--ignore-eos", "--stats", "--threads", "1")

@@ -85,7 +85,9 @@ TEST_P(Invariance, CompanyInTheBatch) {
 
 INSTANTIATE_TEST_SUITE_P(Models, Invariance,
                          ::testing::Values("qwen2_sliding", "qwen2_dynamic", "qwen3", "qwen3_yarn_bf16", "llama_odd", "llama_biases",
-                                           "seed_oss", "qwen3_q4_0.gguf", "llama_q8_0.gguf", "qwen3_all_types.gguf"),
+                                           "seed_oss", "qwen3_q4_0.gguf", "llama_q8_0.gguf", "qwen3_all_types.gguf",
+                                           "qwen2_moe", "qwen3_moe_fused_bf16", "deepseek_v2_groups_bf16", "deepseek_v3",
+                                           "kimi_k2_bf16"),
                          [](const auto& param_info) {
                            std::string name = param_info.param;
                            std::replace(name.begin(), name.end(), '.', '_');

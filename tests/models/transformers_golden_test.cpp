@@ -132,5 +132,21 @@ INSTANTIATE_TEST_SUITE_P(TinyGgufs, GgufGolden, ::testing::ValuesIn(testing::tin
   return name;
 });
 
+// Quantised safetensors as published (tools/make_tiny_quantised.py).
+class QuantisedGolden : public ::testing::TestWithParam<std::string> {};
+
+TEST_P(QuantisedGolden, AgreesWithTransformers) {
+  const std::filesystem::path folder = testing::model_data("../quantised_models/" + GetParam());
+  expect_agreement(folder, folder / "exact.golden.json", false);
+  expect_rounded_agreement(folder, folder / "rounded.golden.json");
+}
+
+INSTANTIATE_TEST_SUITE_P(TinyQuantised, QuantisedGolden,
+                         ::testing::Values("deepseek_v3_fp8", "deepseek_v3_fp8_ue8m0", "kimi_k25_int4", "kimi_k2_int4", "qwen2_awq",
+                                           "qwen2_gptq_act_order", "qwen2_gptq_asymmetric", "qwen3_awq", "qwen3_fp8",
+                                           "qwen3_fp8_channels", "qwen3_fp8_tensors", "qwen3_gptq_int4", "qwen3_gptq_int8_v2",
+                                           "qwen3_int8_channels", "qwen3_moe_packed_int8", "qwen3_mxfp4", "qwen3_packed_asymmetric"),
+                         [](const auto& param_info) { return param_info.param; });
+
 }  // namespace
 }  // namespace sampan

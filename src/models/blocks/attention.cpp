@@ -1,7 +1,5 @@
 #include "models/blocks/attention.h"
 
-#include <cmath>
-
 #include "base/error.h"
 #include "kernels/ops.h"
 
@@ -44,8 +42,16 @@ void AttentionScratch::resize(const ModelConfig& config, std::int64_t tokens) {
   out.resize(q.size());
   k.resize(rows * static_cast<std::size_t>(config.kv_size()));
   v.resize(k.size());
-  pages.resize(rows);
-  queries.resize(rows);
+}
+
+void PageTables::set(const AttentionContext& context, std::int64_t layer) {
+  const std::vector<Batch::Token>& tokens = context.batch->tokens;
+  tables.resize(tokens.size());
+  queries.resize(tokens.size());
+  for (std::size_t t = 0; t < tokens.size(); ++t) {
+    tables[t] = tokens[t].sequence->layers[static_cast<std::size_t>(layer)].data();
+    queries[t] = {context.positions[t], tables[t]};
+  }
 }
 
 void attention_forward(const AttentionBlock& block, const AttentionContext& context, Activations& h,
@@ -65,18 +71,14 @@ void attention_forward(const AttentionBlock& block, const AttentionContext& cont
   rope_half(q, tokens, c.heads, c.head_dim, context.cos_sin, c.head_dim / 2, pool);
   rope_half(k, tokens, c.kv_heads, c.head_dim, context.cos_sin, c.head_dim / 2, pool);
 
-  for (std::size_t t = 0; t < scratch.pages.size(); ++t) {
-    const KvPages& sequence = *context.batch->tokens[t].sequence;
-    scratch.pages[t] = sequence.layers[static_cast<std::size_t>(block.layer)].data();
-    scratch.queries[t] = {context.positions[t], scratch.pages[t]};
-  }
-  store_kv(context.kv_layout, k, v, tokens, context.positions, scratch.pages.data(), pool);
   AttentionArgs args;
-  args.layout = context.kv_layout;
+  args.layout = {c.kv_heads, c.head_dim, context.kv_dtype};
   args.heads = c.heads;
-  args.scale = static_cast<float>(1.0 / std::sqrt(static_cast<double>(c.head_dim)));
+  args.scale = static_cast<float>(c.attention_scale);
   args.window = block.window;
-  attention(args, q, scratch.queries, scratch.out.data(), pool);
+  scratch.pages.set(context, block.layer);
+  store_kv(args.layout, k, v, tokens, context.positions, scratch.pages.tables.data(), pool);
+  attention(args, q, scratch.pages.queries, scratch.out.data(), pool);
 
   scratch.activations.set(scratch.out.data(), tokens, c.q_size());
   project(block.wo, block.bo, scratch.activations, y, pool);

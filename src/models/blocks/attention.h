@@ -28,9 +28,17 @@ AttentionBlock load_attention(const Checkpoint& checkpoint, std::int64_t layer, 
 struct AttentionContext {
   const ModelConfig* config = nullptr;
   const Batch* batch = nullptr;
-  KvLayout kv_layout;
+  DType kv_dtype = DType::kF32;
   const std::int32_t* positions = nullptr;  // (tokens)
-  const float* cos_sin = nullptr;           // (tokens, 2, head_dim / 2)
+  const float* cos_sin = nullptr;           // (tokens, 2, rotary_dim / 2)
+};
+
+// A layer's page tables of the tokens of a batch.
+struct PageTables {
+  std::vector<std::byte* const*> tables;  // (tokens)
+  std::vector<AttentionQuery> queries;    // (tokens)
+
+  void set(const AttentionContext& context, std::int64_t layer);
 };
 
 // Scratch of attention; sizes in floats for a batch of `tokens`.
@@ -40,8 +48,7 @@ struct AttentionScratch {
   std::vector<float> v;    // (tokens, kv_heads * head_dim)
   std::vector<float> out;  // (tokens, heads * head_dim)
   Activations activations;
-  std::vector<std::byte* const*> pages;  // (tokens)
-  std::vector<AttentionQuery> queries;         // (tokens)
+  PageTables pages;
 
   void resize(const ModelConfig& config, std::int64_t tokens);
 };

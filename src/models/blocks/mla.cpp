@@ -1,0 +1,167 @@
+#include "models/blocks/mla.h"
+
+#include <algorithm>
+
+#include "base/error.h"
+#include "kernels/ops.h"
+
+namespace sampan {
+namespace {
+
+// The width of a query head's part in the latent's space, and of a cache entry.
+std::int64_t latent_width(const MlaConfig& mla) { return mla.kv_lora_rank + mla.rope_dim; }
+
+void load_queries(const Checkpoint& checkpoint, const std::string& name, MlaBlock& block, ThreadPool& pool) {
+  const ModelConfig& c = checkpoint.config();
+  const MlaConfig& mla = *c.mla;
+  if (mla.q_lora_rank == 0) {
+    block.wq = checkpoint.matrix(name + "q_proj.weight", c.q_size(), c.hidden_size, pool);
+    return;
+  }
+  block.wq_a = checkpoint.matrix(name + "q_a_proj.weight", mla.q_lora_rank, c.hidden_size, pool);
+  block.q_a_norm = checkpoint.vector(name + "q_a_layernorm.weight", mla.q_lora_rank);
+  block.wq = checkpoint.matrix(name + "q_b_proj.weight", c.q_size(), mla.q_lora_rank, pool);
+  if (c.qkv_bias) block.q_a_bias = checkpoint.vector(name + "q_a_proj.bias", mla.q_lora_rank);
+}
+
+// A head's keys and values are made from the latent by rows [nope_dim | value_dim] of kv_b; GGUF may have them in two tensors, the
+// keys' part transposed already.
+void load_heads(const Checkpoint& checkpoint, const std::string& name, MlaBlock& block, ThreadPool& pool) {
+  const ModelConfig& c = checkpoint.config();
+  const MlaConfig& mla = *c.mla;
+  const bool split = checkpoint.has(name + "k_b_proj.weight") && checkpoint.has(name + "v_b_proj.weight");
+  const std::int64_t head_rows = mla.nope_dim + mla.value_dim;
+  for (std::int64_t h = 0; h < c.heads; ++h) {
+    if (split) {
+      block.wuk.push_back(checkpoint.stacked_matrix(name + "k_b_proj.weight", h, c.heads, mla.kv_lora_rank, mla.nope_dim, pool));
+      block.wuv.push_back(checkpoint.stacked_matrix(name + "v_b_proj.weight", h, c.heads, mla.value_dim, mla.kv_lora_rank, pool));
+      continue;
+    }
+    const std::string kv_b = name + "kv_b_proj.weight";
+    block.wuk.push_back(
+        checkpoint.transposed_rows(kv_b, c.heads * head_rows, h * head_rows, mla.nope_dim, mla.kv_lora_rank, pool));
+    block.wuv.push_back(checkpoint.matrix_rows(kv_b, c.heads * head_rows, h * head_rows + mla.nope_dim, mla.value_dim,
+                                               mla.kv_lora_rank, pool));
+  }
+}
+
+void queries_of(const MlaBlock& block, const ModelConfig& c, Activations& h, MlaScratch& s, ThreadPool& pool) {
+  if (block.q_a_norm.empty()) return matmul(block.wq, h, s.q.data(), block.wq.rows(), pool);
+  const std::int64_t rank = c.mla->q_lora_rank;
+  float* latent = s.q_latent.data();
+  matmul(block.wq_a, h, latent, rank, pool);
+  if (!block.q_a_bias.empty()) add_bias(latent, block.q_a_bias.data(), h.rows(), rank, pool);
+  rms_norm(latent, block.q_a_norm.data(), h.rows(), rank, c.mla->latent_norm_eps, latent, pool);
+  s.activations.set(latent, h.rows(), rank);
+  matmul(block.wq, s.activations, s.q.data(), block.wq.rows(), pool);
+}
+
+// The cache entries of the batch: (tokens, [normed latent | k_pe]), k_pe not rotated yet.
+void latents_of(const MlaBlock& block, const MlaConfig& mla, Activations& h, MlaScratch& s, ThreadPool& pool) {
+  const std::int64_t width = latent_width(mla);
+  float* kv = s.kv.data();
+  s.tasks = {{&block.wkv_a, 0, h.rows(), 0, kv, width}, {&block.wk_pe, 0, h.rows(), 0, kv + mla.kv_lora_rank, width}};
+  matmul_tasks(s.tasks, h, pool);
+  if (!block.kv_a_bias.empty()) add_bias(kv, block.kv_a_bias.data(), h.rows(), width, pool);
+  for (std::int64_t t = 0; t < h.rows(); ++t) {
+    float* latent = kv + t * width;
+    rms_norm(latent, block.kv_norm.data(), 1, mla.kv_lora_rank, mla.latent_norm_eps, latent, pool);
+  }
+}
+
+void rotate(const MlaConfig& mla, float* x, std::int64_t tokens, std::int64_t heads, std::int64_t stride, const float* cos_sin,
+            ThreadPool& pool) {
+  const auto rope = mla.interleaved ? rope_interleaved : rope_half;
+  rope(x, tokens, heads, stride, cos_sin, mla.rope_dim / 2, pool);
+}
+
+// Queries in the latent's space: [W_ukᵀ q_nope | q_pe] a head.
+void absorb(const MlaBlock& block, const ModelConfig& c, std::int64_t tokens, MlaScratch& s, ThreadPool& pool) {
+  const MlaConfig& mla = *c.mla;
+  const std::int64_t width = latent_width(mla);
+  s.activations.set(s.q.data(), tokens, c.q_size());
+  s.tasks.clear();
+  for (std::int64_t h = 0; h < c.heads; ++h) {
+    s.tasks.push_back(
+        {&block.wuk[static_cast<std::size_t>(h)], 0, tokens, h * c.head_dim, s.absorbed.data() + h * width, c.heads * width});
+  }
+  matmul_tasks(s.tasks, s.activations, pool);
+  for (std::int64_t i = 0; i < tokens * c.heads; ++i) {
+    std::copy_n(s.q.data() + i * c.head_dim + mla.nope_dim, mla.rope_dim, s.absorbed.data() + i * width + mla.kv_lora_rank);
+  }
+}
+
+void values_of(const MlaBlock& block, const ModelConfig& c, std::int64_t tokens, MlaScratch& s, ThreadPool& pool) {
+  const MlaConfig& mla = *c.mla;
+  s.activations.set(s.context.data(), tokens, c.heads * mla.kv_lora_rank);
+  s.tasks.clear();
+  for (std::int64_t h = 0; h < c.heads; ++h) {
+    s.tasks.push_back({&block.wuv[static_cast<std::size_t>(h)], 0, tokens, h * mla.kv_lora_rank,
+                       s.out.data() + h * mla.value_dim, c.heads * mla.value_dim});
+  }
+  matmul_tasks(s.tasks, s.activations, pool);
+}
+
+}  // namespace
+
+MlaBlock load_mla(const Checkpoint& checkpoint, std::int64_t layer, ThreadPool& pool) {
+  const ModelConfig& c = checkpoint.config();
+  const MlaConfig& mla = *c.mla;
+  const std::string name = fmt::format("model.layers.{}.self_attn.", layer);
+  MlaBlock block;
+  block.layer = layer;
+  load_queries(checkpoint, name, block, pool);
+  const std::string kv_a = name + "kv_a_proj_with_mqa.weight";
+  block.wkv_a = checkpoint.matrix_rows(kv_a, latent_width(mla), 0, mla.kv_lora_rank, c.hidden_size, pool);
+  block.wk_pe = checkpoint.matrix_rows(kv_a, latent_width(mla), mla.kv_lora_rank, mla.rope_dim, c.hidden_size, pool);
+  block.kv_norm = checkpoint.vector(name + "kv_a_layernorm.weight", mla.kv_lora_rank);
+  if (c.qkv_bias) block.kv_a_bias = checkpoint.vector(name + "kv_a_proj_with_mqa.bias", latent_width(mla));
+  load_heads(checkpoint, name, block, pool);
+  block.wo = checkpoint.matrix(name + "o_proj.weight", c.hidden_size, c.heads * mla.value_dim, pool);
+  if (c.attention_out_bias) block.bo = checkpoint.vector(name + "o_proj.bias", c.hidden_size);
+  return block;
+}
+
+LatentLayout latent_layout(const ModelConfig& config, DType dtype) {
+  return {config.mla->kv_lora_rank, config.mla->rope_dim, dtype};
+}
+
+void MlaScratch::resize(const ModelConfig& config, std::int64_t tokens) {
+  const MlaConfig& mla = *config.mla;
+  const auto rows = static_cast<std::size_t>(tokens);
+  const auto heads = rows * static_cast<std::size_t>(config.heads);
+  q_latent.resize(rows * static_cast<std::size_t>(mla.q_lora_rank));
+  q.resize(heads * static_cast<std::size_t>(config.head_dim));
+  kv.resize(rows * static_cast<std::size_t>(latent_width(mla)));
+  absorbed.resize(heads * static_cast<std::size_t>(latent_width(mla)));
+  context.resize(heads * static_cast<std::size_t>(mla.kv_lora_rank));
+  out.resize(heads * static_cast<std::size_t>(mla.value_dim));
+}
+
+void mla_forward(const MlaBlock& block, const AttentionContext& context, Activations& h, MlaScratch& scratch, float* y,
+                 ThreadPool& pool) {
+  const ModelConfig& c = *context.config;
+  const MlaConfig& mla = *c.mla;
+  const std::int64_t tokens = h.rows();
+  queries_of(block, c, h, scratch, pool);
+  latents_of(block, mla, h, scratch, pool);
+  rotate(mla, scratch.q.data() + mla.nope_dim, tokens, c.heads, c.head_dim, context.cos_sin, pool);
+  rotate(mla, scratch.kv.data() + mla.kv_lora_rank, tokens, 1, latent_width(mla), context.cos_sin, pool);
+
+  const LatentLayout layout = latent_layout(c, context.kv_dtype);
+  scratch.pages.set(context, block.layer);
+  store_latent(layout, scratch.kv.data(), latent_width(mla), tokens, context.positions, scratch.pages.tables.data(), pool);
+  absorb(block, c, tokens, scratch, pool);
+  LatentAttentionArgs args;
+  args.layout = layout;
+  args.heads = c.heads;
+  args.scale = static_cast<float>(c.attention_scale);
+  latent_attention(args, scratch.absorbed.data(), scratch.pages.queries, scratch.context.data(), pool);
+  values_of(block, c, tokens, scratch, pool);
+
+  scratch.activations.set(scratch.out.data(), tokens, c.heads * mla.value_dim);
+  matmul(block.wo, scratch.activations, y, block.wo.rows(), pool);
+  if (!block.bo.empty()) add_bias(y, block.bo.data(), tokens, block.wo.rows(), pool);
+}
+
+}  // namespace sampan
