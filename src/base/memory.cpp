@@ -42,21 +42,36 @@ std::optional<std::int64_t> read_number(const fs::path& file) {
   return parse_number(line);
 }
 
+// Where a version of control groups keeps memory limits, and what it calls them.
+struct GroupFiles {
+  std::string_view line;  // of /proc/self/cgroup: "4:memory:/…"; what comes before the path
+  const char* top;
+  const char* limit;
+  const char* used;
+  const char* inactive;
+  const char* active;
+};
+constexpr GroupFiles kVersion1 = {":memory:/", "sys/fs/cgroup/memory", "memory.limit_in_bytes", "memory.usage_in_bytes",
+                                  "total_inactive_file ", "total_active_file "};
+constexpr GroupFiles kVersion2 = {"0::/", "sys/fs/cgroup", "memory.max", "memory.current", "inactive_file ", "active_file "};
+
 // What the limit of one control group leaves.
-std::int64_t group_available(const fs::path& group) {
-  const std::optional<std::int64_t> limit = read_number(group / "memory.max");
+std::int64_t group_available(const GroupFiles& files, const fs::path& group) {
+  const std::optional<std::int64_t> limit = read_number(group / files.limit);
   if (!limit) return kUnlimited;
-  const std::int64_t used = read_number(group / "memory.current").value_or(0);
-  const std::int64_t cached = find_number(group / "memory.stat", "inactive_file ").value_or(0) +
-                              find_number(group / "memory.stat", "active_file ").value_or(0);
+  const std::int64_t used = read_number(group / files.used).value_or(0);
+  const std::int64_t cached = find_number(group / "memory.stat", files.inactive).value_or(0) +
+                              find_number(group / "memory.stat", files.active).value_or(0);
   return std::max<std::int64_t>(0, *limit - std::max<std::int64_t>(0, used - cached));
 }
 
-// "0::/user.slice/…" of /proc/self/cgroup.
-fs::path own_group(const fs::path& root) {
+// The group of this process, below the top; "" where there is none or it is the top itself.
+fs::path own_group(const GroupFiles& files, const fs::path& root) {
   std::ifstream in(root / "proc/self/cgroup");
   for (std::string line; std::getline(in, line);) {
-    if (line.starts_with("0::/")) return line.substr(4);
+    const std::size_t at = line.find(files.line);
+    // "4:memory:/a" has a number before the controller, "0::/a" nothing before it.
+    if (at != std::string::npos && (at == 0) == (files.line.front() != ':')) return line.substr(at + files.line.size());
   }
   return {};
 }
@@ -79,10 +94,12 @@ std::int64_t available_memory(const fs::path& root) {
   if (const auto kilobytes = find_number(root / "proc/meminfo", "MemAvailable:"); kilobytes && *kilobytes < kUnlimited / 1024) {
     available = *kilobytes * 1024;
   }
-  const fs::path top = root / "sys/fs/cgroup";
-  for (fs::path group = own_group(root);; group = group.parent_path()) {
-    available = std::min(available, group_available(top / group));
-    if (group.empty() || group == group.parent_path()) break;
+  for (const GroupFiles& files : {kVersion1, kVersion2}) {
+    const fs::path top = root / files.top;
+    for (fs::path group = own_group(files, root);; group = group.parent_path()) {
+      available = std::min(available, group_available(files, group.empty() ? top : top / group));
+      if (group.empty() || group == group.parent_path()) break;
+    }
   }
   return available;
 }

@@ -7,8 +7,8 @@
 
 namespace sampan {
 
-// Bytes that this process can still take without swapping: what the system has available, or less where a control group (version 2)
-// of its or above it sets a limit; the files that the group keeps cached count as available, since they give way. A huge number
+// Bytes that this process can still take without swapping: what the system has available, or less where a control group of its
+// or above it (of either version) sets a limit; the files that the group keeps cached count as available, since they give way. A huge number
 // where nothing tells. root: where /proc and /sys lie (tests give another).
 std::int64_t available_memory(const std::filesystem::path& root = "/");
 

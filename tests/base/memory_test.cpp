@@ -38,6 +38,15 @@ TEST_F(AvailableMemory, ALimitOfTheGroupAboveCounts) {
   EXPECT_EQ(available_memory(root_), 2000);
 }
 
+TEST_F(AvailableMemory, OfTheFirstVersionsGroups) {
+  write("proc/self/cgroup", "9:name=systemd:/\n4:memory:/a/b\n0::/\n");
+  write("sys/fs/cgroup/memory/a/memory.limit_in_bytes", "6000\n");
+  write("sys/fs/cgroup/memory/a/memory.usage_in_bytes", "5000\n");
+  write("sys/fs/cgroup/memory/a/memory.stat", "cache 9\ntotal_inactive_file 800\ntotal_active_file 200\n");
+  write("sys/fs/cgroup/memory/memory.limit_in_bytes", "9223372036854771712\n");
+  EXPECT_EQ(available_memory(root_), 2000);
+}
+
 TEST_F(AvailableMemory, NeverNegative) {
   write("proc/self/cgroup", "0::/\n");
   write("sys/fs/cgroup/memory.max", "100\n");
