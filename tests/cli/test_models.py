@@ -256,15 +256,14 @@ class Conversation(CliTest):
         self.assertEqual(roles, ["system", "user", "assistant"])
         self.assertIn("48213", (self.folder / "sampan/history").read_text())
 
-    @unittest.skipIf("asan" in SAMPAN, "the plain kernels are too slow under sanitizers to type at")
     def test_ctrl_c_stops_an_answer_and_keeps_the_conversation(self):
         # Without an end token only the context's 2,048 tokens end this answer, and the plain kernels take seconds for them.
         options = ("--greedy", "--ignore-eos", "--stats", "--threads", "1")
         terminal = Terminal("run", "nano", *options, folder=self.folder, SAMPAN_ISA="reference")
         terminal.wait_for(">>> ")
         terminal.type("Tell me everything.\n")
-        terminal.wait_for("everything.\r\n")
-        terminal.wait_for(" ")  # of the answer
+        # The echo may come twice: what is typed before the editor has taken the terminal over, the terminal shows as well.
+        terminal.wait_for("\r\nI can")  # the answer
         terminal.type("\x03")
         terminal.wait_for(" generated, ")
         generated = int(re.search(r"(\d+) generated, ", terminal.output).group(1))
