@@ -135,10 +135,15 @@ void CachedExperts::acquire(std::int64_t layer, std::span<const ExpertUse> uses,
   for (const std::int32_t expert : missing) {
     for (const auto bytes : checkpoint_.expert_bytes(mlp_prefix(layer), expert)) read_ahead(bytes);
   }
-  for (const std::int32_t expert : missing) {
-    Slot& slot = place_for(index_of(layer, expert));
-    load(layer, expert, slot, pool);
-    ++slot.pins;
+  try {
+    for (const std::int32_t expert : missing) {
+      Slot& slot = place_for(index_of(layer, expert));
+      load(layer, expert, slot, pool);
+      ++slot.pins;
+    }
+  } catch (...) {
+    unpin(layer, uses);  // those that are not there are in no slot
+    throw;
   }
   experts.clear();
   for (const ExpertUse& use : uses) {
@@ -147,12 +152,16 @@ void CachedExperts::acquire(std::int64_t layer, std::span<const ExpertUse> uses,
   }
 }
 
-void CachedExperts::release(std::int64_t layer, std::span<const ExpertUse> uses) {
-  const std::lock_guard<std::mutex> lock(mutex_);
+void CachedExperts::unpin(std::int64_t layer, std::span<const ExpertUse> uses) {
   for (const ExpertUse& use : uses) {
     const std::int32_t slot = slot_of_[static_cast<std::size_t>(index_of(layer, use.expert))];
     if (slot >= 0) --slots_[static_cast<std::size_t>(slot)].pins;
   }
+}
+
+void CachedExperts::release(std::int64_t layer, std::span<const ExpertUse> uses) {
+  const std::lock_guard<std::mutex> lock(mutex_);
+  unpin(layer, uses);
 }
 
 void CachedExperts::hint(std::int64_t layer, std::span<const std::int32_t> experts) {

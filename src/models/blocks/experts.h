@@ -38,14 +38,34 @@ class ExpertStore {
   // Experts that acquire() can give at a time.
   virtual std::int64_t capacity() const = 0;
   // Brings experts of a layer into memory, experts[i] for uses[i]; they stay until release() of the same. Throws Error when a file
-  // turns out to be broken.
+  // turns out to be broken; nothing is held then.
   virtual void acquire(std::int64_t layer, std::span<const ExpertUse> uses, std::vector<const Expert*>& experts, ThreadPool& pool) = 0;
   virtual void release(std::int64_t layer, std::span<const ExpertUse> uses) = 0;
   // Experts that are likely to be needed soon; wants_hints() is false where telling them is of no use.
   virtual bool wants_hints() const = 0;
   virtual void hint(std::int64_t layer, std::span<const std::int32_t> experts) = 0;
-  // Bytes that one token's experts of a layer take, on average.
+  // Bytes of an expert in memory: the average, or what is set aside for each.
   virtual std::int64_t bytes_per_expert() const = 0;
+};
+
+// Experts of a layer, held from acquire() to release().
+class ExpertLease {
+ public:
+  ExpertLease(ExpertStore& store, std::int64_t layer, std::span<const ExpertUse> uses, ThreadPool& pool)
+      : store_(store), layer_(layer), uses_(uses) {
+    store_.acquire(layer_, uses_, experts_, pool);
+  }
+  ~ExpertLease() { store_.release(layer_, uses_); }
+  ExpertLease(const ExpertLease&) = delete;
+  ExpertLease& operator=(const ExpertLease&) = delete;
+
+  const Expert& operator[](std::size_t i) const { return *experts_[i]; }  // of uses[i]
+
+ private:
+  ExpertStore& store_;
+  std::int64_t layer_;
+  std::span<const ExpertUse> uses_;
+  std::vector<const Expert*> experts_;
 };
 
 // All experts in memory.
@@ -103,6 +123,7 @@ class CachedExperts : public ExpertStore {
   };
 
   std::int64_t index_of(std::int64_t layer, std::int32_t expert) const;
+  void unpin(std::int64_t layer, std::span<const ExpertUse> uses);
   double fading_use(std::int64_t index) const;
   Slot& place_for(std::int64_t index);
   void load(std::int64_t layer, std::int32_t expert, Slot& slot, ThreadPool& pool);

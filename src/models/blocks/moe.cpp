@@ -13,11 +13,15 @@ constexpr std::int64_t kCombineTokens = 16;
 // Batches of more tokens need nearly all experts, which needs no foretelling.
 constexpr std::int64_t kHintTokens = 8;
 
-void route_tokens(const MoeBlock& block, const MoeConfig& moe, Activations& x, MoeScratch& s, ThreadPool& pool) {
-  matmul(block.router, x, s.logits.data(), moe.experts, pool);
+// routes (tokens, experts_per_token); logits is scratch.
+void route_tokens(const MoeBlock& block, const MoeConfig& moe, Activations& x, RouterScratch& scratch, std::vector<float>& logits,
+                  std::vector<Route>& routes, ThreadPool& pool) {
+  logits.resize(static_cast<std::size_t>(x.rows() * moe.experts));
+  routes.resize(static_cast<std::size_t>(x.rows() * moe.experts_per_token));
+  matmul(block.router, x, logits.data(), moe.experts, pool);
   const float* bias = block.bias.empty() ? nullptr : block.bias.data();
   for (std::int64_t t = 0; t < x.rows(); ++t) {
-    route(moe, s.logits.data() + t * moe.experts, bias, s.router, s.routes.data() + t * moe.experts_per_token);
+    route(moe, logits.data() + t * moe.experts, bias, scratch, routes.data() + t * moe.experts_per_token);
   }
 }
 
@@ -35,15 +39,16 @@ void group_by_expert(const MoeConfig& moe, MoeScratch& s) {
 }
 
 // The pairs of some experts that are at hand: rows [first, end) of the pairs.
-void run_some_experts(const MoeConfig& moe, std::span<const ExpertUse> uses, MoeScratch& s, ThreadPool& pool) {
+void run_some_experts(const MoeConfig& moe, std::span<const ExpertUse> uses, const ExpertLease& experts, MoeScratch& s,
+                      ThreadPool& pool) {
   const std::int64_t width = moe.intermediate_size;
   const std::int64_t hidden = s.pairs.columns();
   const std::int64_t first = s.expert_begins[static_cast<std::size_t>(uses.front().expert)];
   std::int64_t end = first;
   s.tasks.clear();
   for (std::size_t i = 0; i < uses.size(); ++i) {
-    s.tasks.push_back({&s.experts[i]->gate, end, uses[i].tokens, 0, s.gate.data() + end * width, width});
-    s.tasks.push_back({&s.experts[i]->up, end, uses[i].tokens, 0, s.up.data() + end * width, width});
+    s.tasks.push_back({&experts[i].gate, end, uses[i].tokens, 0, s.gate.data() + end * width, width});
+    s.tasks.push_back({&experts[i].up, end, uses[i].tokens, 0, s.up.data() + end * width, width});
     end += uses[i].tokens;
   }
   matmul_tasks(s.tasks, s.pairs, pool);
@@ -54,7 +59,7 @@ void run_some_experts(const MoeConfig& moe, std::span<const ExpertUse> uses, Moe
   s.tasks.clear();
   std::int64_t row = 0;
   for (std::size_t i = 0; i < uses.size(); ++i) {
-    s.tasks.push_back({&s.experts[i]->down, row, uses[i].tokens, 0, s.out.data() + (first + row) * hidden, hidden});
+    s.tasks.push_back({&experts[i].down, row, uses[i].tokens, 0, s.out.data() + (first + row) * hidden, hidden});
     row += uses[i].tokens;
   }
   matmul_tasks(s.tasks, s.inner, pool);
@@ -70,23 +75,17 @@ void run_experts(const MoeBlock& block, const MoeConfig& moe, ExpertStore& store
   const auto most = static_cast<std::size_t>(std::min<std::int64_t>(store.capacity(), moe.experts));
   for (std::size_t begin = 0; begin < s.uses.size(); begin += most) {
     const auto uses = std::span<const ExpertUse>(s.uses).subspan(begin, std::min(most, s.uses.size() - begin));
-    store.acquire(block.layer, uses, s.experts, pool);
-    run_some_experts(moe, uses, s, pool);
-    store.release(block.layer, uses);
+    run_some_experts(moe, uses, ExpertLease(store, block.layer, uses, pool), s, pool);
   }
 }
 
 // Experts change little from a layer's input to the next one's, so the next router applied here foretells most of its choice.
 void announce_experts(const MoeBlock& next, const MoeConfig& moe, ExpertStore& store, Activations& x, MoeScratch& s, ThreadPool& pool) {
-  std::vector<float> logits(static_cast<std::size_t>(x.rows() * moe.experts));
-  matmul(next.router, x, logits.data(), moe.experts, pool);
-  std::vector<Route> routes(static_cast<std::size_t>(moe.experts_per_token));
+  std::vector<float> logits;
+  std::vector<Route> routes;
+  route_tokens(next, moe, x, s.router, logits, routes, pool);
   std::vector<std::int32_t> experts;
-  const float* bias = next.bias.empty() ? nullptr : next.bias.data();
-  for (std::int64_t t = 0; t < x.rows(); ++t) {
-    route(moe, logits.data() + t * moe.experts, bias, s.router, routes.data());
-    for (const Route& route : routes) experts.push_back(route.expert);
-  }
+  for (const Route& route : routes) experts.push_back(route.expert);
   store.hint(next.layer, experts);
 }
 
@@ -135,8 +134,6 @@ void MoeScratch::resize(const ModelConfig& config, std::int64_t tokens) {
   const auto rows = static_cast<std::size_t>(tokens);
   const auto pairs_count = rows * static_cast<std::size_t>(moe.experts_per_token);
   const auto hidden = static_cast<std::size_t>(config.hidden_size);
-  logits.resize(rows * static_cast<std::size_t>(moe.experts));
-  routes.resize(pairs_count);
   pair_tokens.resize(pairs_count);
   token_pairs.resize(pairs_count);
   gate.resize(pairs_count * static_cast<std::size_t>(moe.intermediate_size));
@@ -153,7 +150,7 @@ void moe_forward(const MoeBlock& block, const ModelConfig& config, ExpertStore& 
                  MoeScratch& scratch, float* y, ThreadPool& pool) {
   const MoeConfig& moe = *config.moe;
   const std::int64_t hidden = config.hidden_size;
-  route_tokens(block, moe, x, scratch, pool);
+  route_tokens(block, moe, x, scratch.router, scratch.logits, scratch.routes, pool);
   group_by_expert(moe, scratch);
   if (next != nullptr && store.wants_hints() && x.rows() <= kHintTokens) announce_experts(*next, moe, store, x, scratch, pool);
   run_experts(block, moe, store, x, scratch, pool);

@@ -32,7 +32,6 @@ struct MoeScratch {
   std::vector<std::int32_t> token_pairs;     // (tokens, experts_per_token) where a token's pairs are
   std::vector<std::int64_t> expert_begins;   // (experts + 1) an expert's pairs
   std::vector<ExpertUse> uses;               // of the experts that have pairs
-  std::vector<const Expert*> experts;        // those at hand
   Activations pairs;
   std::vector<MatmulTask> tasks;
   std::vector<float> gate;  // (pairs, intermediate)
