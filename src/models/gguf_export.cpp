@@ -38,7 +38,7 @@ std::uint32_t file_type(DType type) {
 
 void refuse_inexpressible(const ModelConfig& c) {
   if (c.mla || c.moe) {
-    fail(ErrorCode::kUnsupported, "{} is not written to GGUF from safetensors yet; a GGUF file of it can be requantised", c.family);
+    fail(ErrorCode::kUnsupported, "{} is not written to GGUF from safetensors by this version; a GGUF file of it can be requantised", c.family);
   }
   if (c.rope.type == RopeType::kDynamicNtk) {
     fail(ErrorCode::kUnsupported, "GGUF has no dynamic NTK rope; the model cannot be written to it");
@@ -112,7 +112,8 @@ GgufExport::GgufExport(const Checkpoint& checkpoint, DType type) : checkpoint_(c
 }
 
 DType GgufExport::type_for(const std::string& name, const TensorView& view, DType type) const {
-  if (view.shape.size() != 2) return DType::kF32;
+  // Of three dimensions are stacked experts and heads of latent attention; routers choose by small differences.
+  if (view.shape.size() < 2 || name.find("ffn_gate_inp") != std::string::npos) return DType::kF32;
   const bool is_head = name == "output.weight" || (checkpoint_.config().tied_embeddings && name == "token_embd.weight");
   const bool is_coarse = is_block_type(type) && type != DType::kQ8_0;
   if (is_head && is_coarse && view.columns() % 256 == 0) type = DType::kQ6_K;

@@ -100,6 +100,18 @@ class Perplexity(CliTest):
         self.assertEqual(result["scored_tokens"], 37562)
 
 
+class Memory(CliTest):
+    def test_experts_that_do_not_fit_stay_in_the_file(self):
+        model = MODELS / "qwen3moe_q4_0.gguf"
+        self.assertIn("experts fit", self.ok("show", model, "--memory", "1MB"))
+        self.assertNotIn("experts fit", self.ok("show", model, "--memory", "64GB"))
+        command = ("generate", model, "--ids", "3,1,4,1,5", "--max-tokens", "20", "--greedy", "--ignore-eos", "--json")
+        self.assertEqual(self.ok(*command, "--memory", "1MB"), self.ok(*command, "--memory", "64GB"))
+
+    def test_a_size_is_asked_for(self):
+        self.assertNotEqual(run("show", "nano", "--memory", "lots").returncode, 0)
+
+
 class Quantize(CliTest):
     # What llama.cpp's quantiser (ik_llama.cpp, --pure) gives on the same text.
     peer = {"Q8_0": 38.5926, "Q4_0": 40.8474, "Q4_K": 39.9469, "Q6_K": 38.5658}
@@ -122,6 +134,13 @@ class Quantize(CliTest):
         command = ("--ids", "40,423,483", "--max-tokens", "20", "--greedy", "--json")
         self.assertEqual(self.ok("generate", output, *command), self.ok("generate", "nano", *command))
 
+    def test_stacked_experts_and_heads_of_a_gguf_file_keep_their_type(self):
+        source, output = MODELS / "deepseek2_v3_bf16.gguf", self.folder / "bf16.gguf"
+        self.ok("quantize", source, "--to", "BF16", "--output", output)
+        self.assertLess(output.stat().st_size, 1.1 * source.stat().st_size)
+        command = ("--ids", "3,1,4,1,5", "--max-tokens", "20", "--greedy", "--ignore-eos", "--json")
+        self.assertEqual(self.ok("generate", output, *command), self.ok("generate", source, *command))
+
     def test_permuted_rows_come_back(self):
         output = self.folder / "llama.gguf"
         self.ok("quantize", MODELS / "llama3_rope_bf16", "--to", "BF16", "--output", output)
@@ -131,6 +150,7 @@ class Quantize(CliTest):
     def test_refusals(self):
         self.refused("quantize", "nano", "--to", "Q9_9", "--output", self.folder / "x", says="--to Q9_9")
         self.refused("quantize", MODELS / "qwen2_dynamic", "--to", "F16", "--output", self.folder / "x", says="dynamic NTK")
+        self.refused("quantize", MODELS / "qwen3_moe", "--to", "F16", "--output", self.folder / "x", says="qwen3_moe")
         self.assertEqual(list(self.folder.iterdir()), [])
 
 
