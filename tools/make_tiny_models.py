@@ -11,14 +11,14 @@ transformers. About half the configs are rewritten in the manner of transformers
 A seed whose answers would test rounding instead of the model is passed over.
 """
 
-import argparse
+import functools
 import pathlib
 import zlib
 
 import numpy as np
 import torch
 
-from oracle import checkpoints, goldens
+from oracle import checkpoints, command, goldens
 from oracle.checkpoints import Variant
 
 MODELS = pathlib.Path(__file__).resolve().parent.parent / "tests" / "data" / "models"
@@ -128,15 +128,8 @@ def make(variant, folder):
 
 
 def main():
-    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
-    parser.add_argument("--only", help="make this variant alone")
-    parser.add_argument("--output", type=pathlib.Path, default=MODELS)
-    args = parser.parse_args()
-    for variant in VARIANTS:
-        if args.only in (None, variant.name):
-            seed = make(variant, args.output / variant.name)
-            size = sum(f.stat().st_size for f in (args.output / variant.name).iterdir())
-            print(f"{variant.name}: seed {seed}, {size / 1000:.0f} kB", flush=True)
+    makers = {variant.name: functools.partial(make, variant) for variant in VARIANTS}
+    command.make_folders(__doc__.split("\n")[0], makers, MODELS)
 
 
 if __name__ == "__main__":

@@ -11,10 +11,10 @@ wrapper with text_config, "language_model." names and some tensors of a vision t
 transformers' deepseek_v3, which is the same network.
 """
 
-import argparse
-import pathlib
+import functools
 
 from make_tiny_models import BF16, F16, MODELS, make, rope, sizes
+from oracle import command
 from oracle.checkpoints import Variant
 
 
@@ -131,15 +131,8 @@ VARIANTS = [
 
 
 def main():
-    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
-    parser.add_argument("--only", help="make this variant alone")
-    parser.add_argument("--output", type=pathlib.Path, default=MODELS)
-    args = parser.parse_args()
-    for variant in VARIANTS:
-        if args.only in (None, variant.name):
-            seed = make(variant, args.output / variant.name)
-            size = sum(f.stat().st_size for f in (args.output / variant.name).iterdir())
-            print(f"{variant.name}: seed {seed}, {size / 1000:.0f} kB", flush=True)
+    makers = {variant.name: functools.partial(make, variant) for variant in VARIANTS}
+    command.make_folders(__doc__.split("\n")[0], makers, MODELS)
 
 
 if __name__ == "__main__":

@@ -1,8 +1,8 @@
 #!/usr/bin/env python3
-"""Makes tests/data/quantised_models/<name>/: tiny checkpoints in the forms that makers publish.
+"""Makes tests/data/quantized_models/<name>/: tiny checkpoints in the forms that makers publish.
 
     pip install torch==2.13.0 transformers==5.24.0 safetensors numpy
-    python tools/make_tiny_quantised.py [--only NAME]
+    python tools/make_tiny_quantized.py [--only NAME]
 
 The forms and their layouts are described in oracle/published_forms.py; check_published_forms.py
 compares its packers with the official ones. Each folder holds config.json with its
@@ -18,8 +18,8 @@ A seed whose exact logits rounding would change by more than 7 % (an expert flip
 over.
 """
 
-import argparse
 import dataclasses
+import functools
 import pathlib
 import re
 import tempfile
@@ -36,11 +36,11 @@ from make_tiny_moe_models import (
     routed,
     yarn,
 )
-from oracle import activations, checkpoints, goldens
+from oracle import activations, checkpoints, command, goldens
 from oracle import published_forms as forms
 from oracle.checkpoints import Variant
 
-OUTPUT = pathlib.Path(__file__).resolve().parent.parent / "tests" / "data" / "quantised_models"
+OUTPUT = pathlib.Path(__file__).resolve().parent.parent / "tests" / "data" / "quantized_models"
 LINEAR = re.compile(r"\.layers\.\d+\.(self_attn|mlp)\..*_proj(_with_mqa)?\.weight$")
 EXPERTS = re.compile(r"\.mlp\.experts\.\d+\.(gate|up|down)_proj\.weight$")
 
@@ -332,16 +332,8 @@ def make(quantised, folder):
 
 
 def main():
-    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
-    parser.add_argument("--only", help="make this one alone")
-    parser.add_argument("--output", type=pathlib.Path, default=OUTPUT)
-    args = parser.parse_args()
-    for quantised in MODELS:
-        name = quantised.variant.name
-        if args.only in (None, name):
-            seed = make(quantised, args.output / name)
-            size = sum(f.stat().st_size for f in (args.output / name).iterdir())
-            print(f"{name}: seed {seed}, {size / 1000:.0f} kB", flush=True)
+    makers = {variant.variant.name: functools.partial(make, variant) for variant in MODELS}
+    command.make_folders(__doc__.split("\n")[0], makers, OUTPUT)
 
 
 if __name__ == "__main__":

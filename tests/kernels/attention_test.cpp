@@ -206,15 +206,10 @@ TEST_P(AttentionTest, CompanyChunksAndThreadsLeaveTheBitsAlone) {
     const std::vector<float> whole = attend(isa, args, q.data(), queries, 1);
     EXPECT_TRUE(same_bits(attend(isa, args, q.data(), queries, 3), whole)) << isa_name(isa);
     for (const std::size_t chunk : {1u, 2u, 7u, 33u}) {
-      std::vector<float> parts;
-      for (std::size_t i = 0; i < queries.size(); i += chunk) {
-        const std::vector<AttentionQuery> some(
-            queries.begin() + static_cast<std::ptrdiff_t>(i),
-            queries.begin() + static_cast<std::ptrdiff_t>(std::min(queries.size(), i + chunk)));
-        const auto out =
-            attend(isa, args, q.data() + static_cast<std::int64_t>(i) * row, some, 1 + chunk % 2);
-        parts.insert(parts.end(), out.begin(), out.end());
-      }
+      const auto parts =
+          in_chunks(queries, q.data(), row, chunk, [&](const float* from, const auto& some) {
+            return attend(isa, args, from, some, 1 + chunk % 2);
+          });
       EXPECT_TRUE(same_bits(parts, whole)) << isa_name(isa) << " chunks of " << chunk;
     }
   }

@@ -1,5 +1,6 @@
 #pragma once
 
+#include <algorithm>
 #include <cstdint>
 #include <cstring>
 #include <random>
@@ -57,6 +58,22 @@ std::vector<AttentionQuery> consecutive(const Sequence& sequence, std::int64_t f
     queries.push_back({static_cast<std::int32_t>(first + i), sequence.pages()});
   }
   return queries;
+}
+
+// The outputs of attend(q, queries) for runs of `chunk` of the queries, one after the other; q has
+// `row` floats a query.
+template <typename Attend>
+std::vector<float> in_chunks(const std::vector<AttentionQuery>& queries, const float* q,
+                             std::int64_t row, std::size_t chunk, const Attend& attend) {
+  std::vector<float> parts;
+  for (std::size_t i = 0; i < queries.size(); i += chunk) {
+    const auto begin = queries.begin() + static_cast<std::ptrdiff_t>(i);
+    const std::size_t count = std::min(chunk, queries.size() - i);
+    const std::vector<AttentionQuery> some(begin, begin + static_cast<std::ptrdiff_t>(count));
+    const std::vector<float> out = attend(q + static_cast<std::int64_t>(i) * row, some);
+    parts.insert(parts.end(), out.begin(), out.end());
+  }
+  return parts;
 }
 
 }  // namespace sampan

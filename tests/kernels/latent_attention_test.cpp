@@ -189,7 +189,7 @@ TEST_P(LatentAttentionTest, CompanyChunksAndThreadsLeaveTheBitsAlone) {
   const Case& c = GetParam();
   const LatentAttentionArgs args = c.args();
   const LatentSequence sequence(args.layout, c.first_position + c.queries, 5);
-  const auto row = static_cast<std::size_t>(c.heads * args.layout.row_dim());
+  const std::int64_t row = c.heads * args.layout.row_dim();
   const std::vector<float> q = random_queries(args, static_cast<std::size_t>(c.queries), 7);
   const auto queries = consecutive(sequence, c.first_position, c.queries);
   for (const Isa isa : supported_isas()) {
@@ -199,14 +199,10 @@ TEST_P(LatentAttentionTest, CompanyChunksAndThreadsLeaveTheBitsAlone) {
           << isa_name(isa) << " threads " << threads;
     }
     for (const std::size_t chunk : {1u, 2u, 7u, 33u}) {
-      std::vector<float> parts;
-      for (std::size_t i = 0; i < queries.size(); i += chunk) {
-        const std::vector<AttentionQuery> some(
-            queries.begin() + static_cast<std::ptrdiff_t>(i),
-            queries.begin() + static_cast<std::ptrdiff_t>(std::min(queries.size(), i + chunk)));
-        const auto out = attend(isa, args, q.data() + i * row, some, 1 + chunk % 2);
-        parts.insert(parts.end(), out.begin(), out.end());
-      }
+      const auto parts =
+          in_chunks(queries, q.data(), row, chunk, [&](const float* from, const auto& some) {
+            return attend(isa, args, from, some, 1 + chunk % 2);
+          });
       EXPECT_TRUE(same_bits(parts, whole)) << isa_name(isa) << " chunks of " << chunk;
     }
   }

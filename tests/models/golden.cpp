@@ -21,6 +21,10 @@ std::filesystem::path model_data(const std::string& name) {
   return std::filesystem::path(SAMPAN_TEST_DATA) / "models" / name;
 }
 
+std::filesystem::path quantized_model_data(const std::string& name) {
+  return std::filesystem::path(SAMPAN_TEST_DATA) / "quantized_models" / name;
+}
+
 Golden read_golden(const std::filesystem::path& path) {
   const nlohmann::json json = nlohmann::json::parse(read_bytes(path));
   Golden golden;

@@ -28,7 +28,8 @@ struct Golden {
 
 Golden read_golden(const std::filesystem::path& json);
 
-std::filesystem::path model_data(const std::string& name);  // tests/data/models/<name>
+std::filesystem::path model_data(const std::string& name);            // tests/data/models/<name>
+std::filesystem::path quantized_model_data(const std::string& name);  // tests/data/quantized_models/<name>
 
 // Names of the checkpoint folders there.
 std::vector<std::string> tiny_checkpoints();

@@ -132,16 +132,16 @@ INSTANTIATE_TEST_SUITE_P(TinyGgufs, GgufGolden, ::testing::ValuesIn(testing::tin
   return name;
 });
 
-// Quantised safetensors as published (tools/make_tiny_quantised.py).
-class QuantisedGolden : public ::testing::TestWithParam<std::string> {};
+// Quantised safetensors as published (tools/make_tiny_quantized.py).
+class QuantizedCheckpointGolden : public ::testing::TestWithParam<std::string> {};
 
-TEST_P(QuantisedGolden, AgreesWithTransformers) {
-  const std::filesystem::path folder = testing::model_data("../quantised_models/" + GetParam());
+TEST_P(QuantizedCheckpointGolden, AgreesWithTransformers) {
+  const std::filesystem::path folder = testing::quantized_model_data(GetParam());
   expect_agreement(folder, folder / "exact.golden.json", false);
   expect_rounded_agreement(folder, folder / "rounded.golden.json");
 }
 
-INSTANTIATE_TEST_SUITE_P(TinyQuantised, QuantisedGolden,
+INSTANTIATE_TEST_SUITE_P(TinyQuantized, QuantizedCheckpointGolden,
                          ::testing::Values("deepseek_v3_fp8", "deepseek_v3_fp8_ue8m0", "kimi_k25_int4", "kimi_k2_int4", "qwen2_awq",
                                            "qwen2_gptq_act_order", "qwen2_gptq_asymmetric", "qwen3_awq", "qwen3_fp8",
                                            "qwen3_fp8_channels", "qwen3_fp8_tensors", "qwen3_gptq_int4", "qwen3_gptq_int8_v2",
