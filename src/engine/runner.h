@@ -33,29 +33,33 @@ class Runner {
 
   const Model& model() const { return model_; }
 
-  // Appends a prompt to the sequence. Returns the logits (vocab) of its last token, valid until the next call. ids must not be
-  // empty. Throws Error kInvalidArgument for an id outside the vocabulary.
+  // Appends a prompt to the sequence. Returns the logits (vocab) of its last token, valid until the
+  // next call. ids must not be empty. Throws Error kInvalidArgument for an id outside the
+  // vocabulary.
   std::span<const float> prefill(Sequence& sequence, std::span<const std::int32_t> ids);
 
   // As prefill, giving the logits of every token: visit(first row, rows × vocab floats) in order.
   using LogitsVisitor = std::function<void(std::int64_t first, std::span<const float> logits)>;
-  void prefill_all_logits(Sequence& sequence, std::span<const std::int32_t> ids, const LogitsVisitor& visit);
+  void prefill_all_logits(Sequence& sequence, std::span<const std::int32_t> ids,
+                          const LogitsVisitor& visit);
 
   // Appends one generated token and returns the logits that follow it, valid until the next call.
   std::span<const float> decode(Sequence& sequence, std::int32_t id);
 
   // One step of several sequences at once, each with its own token; logits (sequences, vocab).
-  std::span<const float> decode(std::span<Sequence* const> sequences, std::span<const std::int32_t> ids);
+  std::span<const float> decode(std::span<Sequence* const> sequences,
+                                std::span<const std::int32_t> ids);
 
-  // Asked between the chunks of a prompt; true stops it with Error kCancelled and leaves the sequence as before the call.
+  // Asked between the chunks of a prompt; true stops it with Error kCancelled and leaves the
+  // sequence as before the call.
   void set_interrupt(std::function<bool()> interrupted) { interrupted_ = std::move(interrupted); }
 
  private:
   void check_ids(std::span<const std::int32_t> ids) const;
   void append(Sequence& sequence, std::span<const std::int32_t> ids, std::int64_t rope_length);
   std::span<const float> run(DType kv_dtype);
-  void prefill_chunks(Sequence& sequence, std::span<const std::int32_t> ids, std::int64_t chunk, bool all_logits,
-                      const LogitsVisitor& visit);
+  void prefill_chunks(Sequence& sequence, std::span<const std::int32_t> ids, std::int64_t chunk,
+                      bool all_logits, const LogitsVisitor& visit);
 
   const Model& model_;
   ThreadPool& pool_;
