@@ -2,7 +2,7 @@
 
 #include <algorithm>
 
-#include "answer_stream.h"
+#include "text/answer_stream.h"
 #include "base/error.h"
 #include "models/rope.h"
 
@@ -81,7 +81,10 @@ std::string ChatSession::write_answer(const Prompt& prompt, std::span<const floa
                                       const OnText& on_text, AnswerStats& stats) {
   Sampler sampler(options_.sampling);
   StreamDecoder decoder(text_.tokenizer, /*skip_special=*/true);
-  AnswerStream answer(options_.stop_strings, prompt.opens_reasoning, on_text);
+  AnswerForm form;
+  form.stops = options_.stop_strings;
+  form.in_reasoning = prompt.opens_reasoning;
+  AnswerStream answer(std::move(form), on_text);
   std::vector<std::int32_t> generated;
   const std::int64_t room = model_.config().context_length - static_cast<std::int64_t>(prompt.ids.size());
   const std::int64_t limit = options_.max_tokens > 0 ? std::min(options_.max_tokens, room) : room;

@@ -11,7 +11,7 @@
 
 #include "engine/runner.h"
 #include "engine/sampler.h"
-#include "model_text.h"
+#include "text/model_text.h"
 #include "models/model.h"
 
 namespace sampan {

@@ -6,7 +6,7 @@
 
 #include "base/mapped_file.h"
 #include "commands.h"
-#include "model_text.h"
+#include "text/model_text.h"
 #include "models/load.h"
 #include "options.h"
 #include "progress_line.h"

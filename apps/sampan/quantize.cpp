@@ -8,7 +8,7 @@
 #include "progress_line.h"
 #include "text/gguf_vocabulary.h"
 #include "text/tokenizer.h"
-#include "model_text.h"
+#include "text/model_text.h"
 
 namespace sampan {
 namespace {

@@ -6,7 +6,7 @@
 #include "base/mapped_file.h"
 #include "commands.h"
 #include "json_lines.h"
-#include "model_text.h"
+#include "text/model_text.h"
 #include "options.h"
 #include "text/jinja/json.h"
 

@@ -10,7 +10,7 @@
 #include "chat_session.h"
 #include "commands.h"
 #include "line_editor.h"
-#include "model_text.h"
+#include "text/model_text.h"
 #include "models/load.h"
 #include "options.h"
 #include "sampling_options.h"

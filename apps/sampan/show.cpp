@@ -5,7 +5,7 @@
 #include "base/error.h"
 #include "commands.h"
 #include "model_card.h"
-#include "model_text.h"
+#include "text/model_text.h"
 #include "models/load.h"
 #include "models/rope.h"
 #include "options.h"
