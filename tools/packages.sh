@@ -1,4 +1,4 @@
 # Debian packages, sourced by ./run and ./test. docs/dependencies.md gives the reason for each.
 build_packages=(build-essential cmake ninja-build pkg-config ccache nlohmann-json3-dev libsimdjson-dev libpcre2-dev libutf8proc-dev
-  libcurl4-openssl-dev libssl-dev libcli11-dev libfmt-dev libedit-dev)
+  libcurl4-openssl-dev libssl-dev libcli11-dev libfmt-dev libedit-dev libboost1.81-dev)
 test_packages=(libgtest-dev python3 git)
