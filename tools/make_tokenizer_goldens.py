@@ -12,9 +12,11 @@
       pre-tokenizer, normalizer and added-token flags) with the reference's ids of the strings in texts.jsonl, and the
       ids of models/nano's tokenizer. ids.txt has a line a string: ids, and behind "|" those with special tokens as
       plain text where they differ.
-  make_tokenizer_goldens.py time --program build/.../tokenizer_bench --folder MODEL FILE...
-      Encoding speed of Sampan (bench/text/tokenizer_bench.cpp) and of Hugging Face `tokenizers` on the same text files,
-      one after the other: MB a second of one thread's processor time, and the load time.
+  make_tokenizer_goldens.py time --program build/.../tokenizer_bench [--rounds 5] --folder MODEL [--folder ...] FILE...
+      Encoding speed of Sampan (bench/text/tokenizer_bench.cpp) beside the reference's (Hugging Face `tokenizers` for a
+      folder with tokenizer.json, tiktoken for one with tiktoken.model) on the same text files, as a Markdown table: MB a
+      second of one thread's processor time, the best of three passes, the median of the rounds; the two take turns.
+      Ratios are of the same round: the median, the lowest and the highest.
 
 Needs: pip install tokenizers==0.23.* tiktoken==0.14.* zstandard gguf
 """
@@ -22,10 +24,13 @@ import argparse
 import base64
 import gzip
 import json
+import os
 import random
 import shutil
+import statistics
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import tiktoken
@@ -442,31 +447,60 @@ def golden(_):
     write_ids(GOLDEN / "nano/ids.txt", texts, nano)
 
 
+def timed_reference(folder):
+    """(name, load): load() makes a new function from text to an encoding, the reference's fastest."""
+    if (folder / "tiktoken.model").exists():
+        lines = (folder / "tiktoken.model").read_bytes().splitlines()
+        ranks = {base64.b64decode(token): int(rank) for token, rank in (line.split() for line in lines)}
+        special = {f"<|reserved_token_{len(ranks) + i}|>": len(ranks) + i for i in range(256)}
+        return "tiktoken", lambda: Tiktoken(ranks, KIMI, special).encoding.encode_ordinary
+    def load():
+        tokenizer = Tokenizer.from_file(str(folder / "tokenizer.json"))
+        return lambda text: tokenizer.encode_batch_fast([text], add_special_tokens=False)
+    return "tokenizers", load
+
+
+def reference_speed(load, text):
+    """MB/s of `text` whole and in documents. A new tokenizer: its cache never drops what earlier texts filled it with."""
+    encode = load()
+    size = len(text.encode())
+    step = 10000 * len(text) // size  # characters in 10 kB
+    speeds = []
+    for parts in ([text], [text[i:i + step] for i in range(0, len(text), step)]):
+        seconds = []
+        for _ in range(3):
+            start = time.process_time()
+            for part in parts:
+                encode(part)
+            seconds.append(time.process_time() - start)
+        speeds.append(size / min(seconds) / 1e6)
+    return speeds
+
+
 def time_both(args):
-    """Speed of both on the same files; processor time, so that a busy machine matters less."""
-    import os
-    import time
+    """Interleaved, so that a busy machine matters to both; processor time, for the same reason."""
     os.environ["TOKENIZERS_PARALLELISM"] = "false"
-    run = subprocess.run([args.program, str(args.folder), *map(str, args.files)], capture_output=True, text=True, check=True)
-    load, *ours = [json.loads(line) for line in run.stdout.splitlines()]
-    start = time.process_time()
-    tokenizer = Tokenizer.from_file(str(args.folder / "tokenizer.json"))
-    print(f"load: sampan {load['load_ms']} ms, tokenizers {1e3 * (time.process_time() - start):.0f} ms")
-    for file, figures in zip(args.files, ours):
-        data = file.read_bytes()
-        text = data.decode()
-        documents = [text[i:i + 10000] for i in range(0, len(text), 10000)]
-        best = []
-        for parts in ([text], documents):
-            seconds = []
-            for _ in range(3):
-                start = time.process_time()
-                for part in parts:
-                    tokenizer.encode(part, add_special_tokens=False).ids
-                seconds.append(time.process_time() - start)
-            best.append(len(data) / min(seconds) / 1e6)
-        print(f"{file.name}: {len(data)} bytes; whole: sampan {figures['mb_per_s']} MB/s, tokenizers {best[0]:.2f} MB/s; "
-              f"in documents: sampan {figures['mb_per_s_in_documents']} MB/s, tokenizers {best[1]:.2f} MB/s", flush=True)
+    texts = [file.read_bytes().decode() for file in args.files]
+    samples = {}
+    for _ in range(args.rounds):
+        for folder in args.folder:
+            run = subprocess.run([args.program, str(folder), *map(str, args.files)], capture_output=True, text=True,
+                                 check=True)
+            name, load = timed_reference(folder)
+            for file, text, figures in zip(args.files, texts, map(json.loads, run.stdout.splitlines()[1:])):
+                ours = [figures["mb_per_s"], figures["mb_per_s_in_documents"]]
+                row = samples.setdefault((folder.name, file.stem, name), [])
+                row.append([*ours, *reference_speed(load, text)])
+    print("| vocabulary | text | reference | whole: sampan | reference | ratio | documents: sampan | reference | ratio |")
+    print("|---|---|---|---|---|---|---|---|---|")
+    for (folder, file, name), rows in samples.items():
+        cells = [folder, file, name]
+        for i in (0, 1):  # whole, in documents
+            ours, reference = [row[i] for row in rows], [row[i + 2] for row in rows]
+            ratios = [a / b for a, b in zip(ours, reference)]
+            cells += [f"{statistics.median(ours):.1f}", f"{statistics.median(reference):.2f}",
+                      f"{statistics.median(ratios):.1f} ({min(ratios):.1f} to {max(ratios):.1f})"]
+        print("| " + " | ".join(cells) + " |", flush=True)
 
 
 def tiktoken_alphabet():
@@ -490,7 +524,8 @@ def main():
     commands.add_parser("golden").set_defaults(run=golden)
     command = commands.add_parser("time")
     command.add_argument("--program", required=True)
-    command.add_argument("--folder", type=Path, required=True)
+    command.add_argument("--folder", type=Path, action="append", required=True)
+    command.add_argument("--rounds", type=int, default=5)
     command.add_argument("files", type=Path, nargs="+")
     command.set_defaults(run=time_both)
     args = parser.parse_args()

@@ -1,7 +1,7 @@
 // tokenizer_bench FOLDER FILE...: the time to load a tokenizer, and encoding in MB/s of one
-// thread's processor time, the best of five runs, for each text file as one string and in documents
-// of 10 kB; one JSON object a line. tools/make_tokenizer_goldens.py time puts Hugging Face
-// tokenizers' figures beside it.
+// thread's processor time, the best of three runs, for each text file as one string and in
+// documents of 10 kB; one JSON object a line. tools/make_tokenizer_goldens.py time puts Hugging
+// Face tokenizers' or tiktoken's figures beside it.
 #include <fmt/core.h>
 #include <time.h>
 
@@ -16,7 +16,7 @@
 
 namespace {
 
-constexpr int kRuns = 5;
+constexpr int kRuns = 3;
 constexpr std::size_t kDocumentBytes = 10'000;
 
 double processor_seconds() {

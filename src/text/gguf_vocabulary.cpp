@@ -16,7 +16,7 @@ constexpr std::int32_t kNormal = 1, kControl = 3, kUserDefined = 4, kUnused = 5;
 constexpr std::array<std::string_view, 8> kNamedInGguf = {"llama-bpe", "qwen2", "qwen35", "llama4", "deepseek-v3", "deepseek-llm", "deepseek-coder", "gpt-2"};
 
 std::string gguf_pre(const Tokenizer& tokenizer) {
-  const std::string family(tokenizer.pattern_family());
+  std::string family(tokenizer.pattern_family());
   for (const std::string_view name : kNamedInGguf) {
     if (name == family) return family;
   }

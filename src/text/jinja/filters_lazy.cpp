@@ -297,7 +297,7 @@ class SliceIterator final : public LazyIterator {
 }  // namespace
 
 Value filter_items(Interpreter& interpreter, const Value& subject, CallArgs& args) {
-  Parameters("items", args, {});
+  Parameters::none("items", args);
   return lazy<ItemsIterator>(interpreter, subject);
 }
 

@@ -110,21 +110,21 @@ Value ignore_case(Interpreter& interpreter, const Value& value) {
 }
 
 Value filter_first(Interpreter& interpreter, const Value& subject, CallArgs& args) {
-  Parameters("first", args, {});
+  Parameters::none("first", args);
   Value item;
   if (iterate(interpreter, subject)->next(interpreter, item)) return item;
   return interpreter.undefined("No first item, sequence was empty.");
 }
 
 Value filter_last(Interpreter& interpreter, const Value& subject, CallArgs& args) {
-  Parameters("last", args, {});
+  Parameters::none("last", args);
   Value item;
   if (iterate_reversed(interpreter, subject)->next(interpreter, item)) return item;
   return interpreter.undefined("No last item, sequence was empty.");
 }
 
 Value filter_list(Interpreter& interpreter, const Value& subject, CallArgs& args) {
-  Parameters("list", args, {});
+  Parameters::none("list", args);
   return interpreter.list(collect(interpreter, subject));
 }
 
@@ -145,7 +145,7 @@ Value filter_join(Interpreter& interpreter, const Value& subject, CallArgs& args
 }
 
 Value filter_reverse(Interpreter& interpreter, const Value& subject, CallArgs& args) {
-  Parameters("reverse", args, {});
+  Parameters::none("reverse", args);
   if (subject.is_string()) return slice(interpreter, subject, {}, {}, Value::integer(-1));
   if (is_reversible(subject)) return iterator_value(iterate_reversed(interpreter, subject));
   if (!is_iterable(subject)) fail(ErrorCode::kInvalidArgument, "argument must be iterable");

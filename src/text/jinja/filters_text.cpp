@@ -78,22 +78,22 @@ Value sort_keys_deeply(Interpreter& interpreter, const Value& value) {
 }  // namespace
 
 Value filter_upper(Interpreter& interpreter, const Value& subject, CallArgs& args) {
-  Parameters("upper", args, {});
+  Parameters::none("upper", args);
   return upper_case(interpreter, soft_string(interpreter, subject).as_string());
 }
 
 Value filter_lower(Interpreter& interpreter, const Value& subject, CallArgs& args) {
-  Parameters("lower", args, {});
+  Parameters::none("lower", args);
   return lower_case(interpreter, soft_string(interpreter, subject).as_string());
 }
 
 Value filter_capitalize(Interpreter& interpreter, const Value& subject, CallArgs& args) {
-  Parameters("capitalize", args, {});
+  Parameters::none("capitalize", args);
   return capitalized(interpreter, soft_string(interpreter, subject).as_string());
 }
 
 Value filter_title(Interpreter& interpreter, const Value& subject, CallArgs& args) {
-  Parameters("title", args, {});
+  Parameters::none("title", args);
   const Value string = soft_string(interpreter, subject);
   const Text& text = string.as_string().text();
   interpreter.budget().work(text.bytes.size() * 8);
@@ -139,7 +139,7 @@ Value filter_string(Interpreter& interpreter, const Value& subject, CallArgs& ar
 }
 
 Value filter_safe(Interpreter& interpreter, const Value& subject, CallArgs& args) {
-  Parameters("safe", args, {});
+  Parameters::none("safe", args);
   return interpreter.string(to_text(interpreter, subject), true);
 }
 
@@ -149,12 +149,12 @@ Value filter_escape(Interpreter& interpreter, const Value& subject, CallArgs& ar
 }
 
 Value filter_forceescape(Interpreter& interpreter, const Value& subject, CallArgs& args) {
-  Parameters("forceescape", args, {});
+  Parameters::none("forceescape", args);
   return escape(interpreter, interpreter.string(to_text(interpreter, subject)));
 }
 
 Value filter_striptags(Interpreter& interpreter, const Value& subject, CallArgs& args) {
-  Parameters("striptags", args, {});
+  Parameters::none("striptags", args);
   return interpreter.string(strip_tags(interpreter, to_text(interpreter, subject)));
 }
 
@@ -242,7 +242,7 @@ Value filter_truncate(Interpreter& interpreter, const Value& subject, CallArgs& 
 }
 
 Value filter_wordcount(Interpreter& interpreter, const Value& subject, CallArgs& args) {
-  Parameters("wordcount", args, {});
+  Parameters::none("wordcount", args);
   const Value string = soft_string(interpreter, subject);
   const std::string_view text = string.as_string().view();
   interpreter.budget().work(text.size() * 8);
@@ -259,7 +259,7 @@ Value filter_wordcount(Interpreter& interpreter, const Value& subject, CallArgs&
 }
 
 Value filter_urlencode(Interpreter& interpreter, const Value& subject, CallArgs& args) {
-  Parameters("urlencode", args, {});
+  Parameters::none("urlencode", args);
   if (subject.is_string() || !is_iterable(subject)) {
     return interpreter.string(quoted(interpreter, subject, false), false);
   }
@@ -306,7 +306,7 @@ Value filter_xmlattr(Interpreter& interpreter, const Value& subject, CallArgs& a
 }
 
 Value filter_pprint(Interpreter& interpreter, const Value& subject, CallArgs& args) {
-  Parameters("pprint", args, {});
+  Parameters::none("pprint", args);
   const Value sorted = sort_keys_deeply(interpreter, subject);
   TextBuilder out(interpreter.budget());
   append_repr(interpreter, out, sorted);

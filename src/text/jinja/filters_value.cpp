@@ -104,7 +104,7 @@ Value filter_length(Interpreter& interpreter, const Value& subject, CallArgs& ar
 
 Value filter_int(Interpreter& interpreter, const Value& subject, CallArgs& args) {
   const Parameters given("int", args, {"default", "base"});
-  const Value fallback = given.has(0) ? given[0] : Value::integer(0, true);
+  Value fallback = given.has(0) ? given[0] : Value::integer(0, true);
   if (subject.is_undefined()) undefined_error(subject);
   if (subject.is_integral()) {
     return subject.is(Kind::kBool) ? Value::integer(subject.as_int()) : subject;

@@ -29,7 +29,7 @@ std::string scientific_digits(double value, int precision) {
 }
 
 // Takes trailing zeros, and a trailing point, off the digits before an exponent.
-std::string strip_zeros(std::string text) {
+std::string strip_zeros(const std::string& text) {
   const std::size_t e = text.find('e');
   const std::string exponent = e == std::string::npos ? "" : text.substr(e);
   std::string digits = text.substr(0, e);

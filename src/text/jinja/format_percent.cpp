@@ -202,7 +202,7 @@ class PercentFormatter {
       text =
           escape(interpreter_, interpreter_.string(std::move(text), is_markup)).as_string().text();
     }
-    pad_text(spec, std::move(text), trusted);
+    pad_text(spec, text, trusted);
   }
 
   Text character(const Value& value) {

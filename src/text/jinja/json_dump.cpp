@@ -138,6 +138,7 @@ class JsonWriter {
   void dict(const std::vector<DictObject::Entry>& entries, int level) {
     if (entries.empty()) return put("{}");
     std::vector<const DictObject::Entry*> order;
+    order.reserve(entries.size());
     for (const auto& entry : entries) order.push_back(&entry);
     if (style_.sort_keys) {
       std::stable_sort(order.begin(), order.end(), [&](const auto* a, const auto* b) {

@@ -129,7 +129,7 @@ Value changed_method(Interpreter& interpreter, const Value& self, CallArgs& args
 Value next_method(Interpreter&, const Value& self, CallArgs& args) {
   Parameters::positional("next", args, 0, 0);
   auto& cycler = self.as_mutable<CyclerObject>();
-  const Value item = cycler.items[cycler.position];
+  Value item = cycler.items[cycler.position];
   cycler.position = (cycler.position + 1) % cycler.items.size();
   return item;
 }

@@ -365,8 +365,8 @@ std::string float_repr(double value) {
   }
   if (exponent < 0)
     return out + "0." + std::string(static_cast<std::size_t>(-exponent - 1), '0') + digits;
-  if (exponent >= count - 1) {
-    return out + digits + std::string(static_cast<std::size_t>(exponent - count + 1), '0') + ".0";
+  if (const int zeros = exponent - count + 1; zeros >= 0) {
+    return out + digits + std::string(static_cast<std::size_t>(zeros), '0') + ".0";
   }
   const auto split = static_cast<std::size_t>(exponent + 1);
   return out + digits.substr(0, split) + "." + digits.substr(split);

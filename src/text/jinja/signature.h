@@ -18,6 +18,10 @@ class Parameters {
   // For what Python writes in C without keywords.
   static Parameters positional(const char* function, CallArgs& args, std::size_t required,
                                std::size_t most);
+  // For what takes no arguments: throws if there are any.
+  static void none(const char* function, CallArgs& args) {
+    static_cast<void>(Parameters(function, args, {}));
+  }
 
   // kMissing where not given.
   const Value& operator[](std::size_t index) const { return values_[index]; }

@@ -58,6 +58,23 @@ const Symbols::Variable* Symbols::find(const std::string& name) const {
   return nullptr;
 }
 
+namespace {
+
+Symbols::Load load_from(FrameLoads::Action action, const std::string& name = std::string()) {
+  Symbols::Load load;
+  load.action = action;
+  load.name = name;
+  return load;
+}
+
+Symbols::Load alias_of(const Symbols::Variable& source) {
+  Symbols::Load load = load_from(FrameLoads::Action::kAlias);
+  load.source = source;
+  return load;
+}
+
+}  // namespace
+
 Symbols::Variable Symbols::define(const std::string& name, Load load) {
   Variable variable{std::to_string(level_) + ":" + name, function_};
   names_[name] = variable;
@@ -66,7 +83,7 @@ Symbols::Variable Symbols::define(const std::string& name, Load load) {
 }
 
 void Symbols::load(const std::string& name) {
-  if (find(name) == nullptr) define(name, {FrameLoads::Action::kResolve, {}, name});
+  if (find(name) == nullptr) define(name, load_from(FrameLoads::Action::kResolve, name));
 }
 
 void Symbols::store(const std::string& name) {
@@ -74,15 +91,15 @@ void Symbols::store(const std::string& name) {
   if (names_.contains(name)) return;
   const Variable* outer = parent_ == nullptr ? nullptr : parent_->find(name);
   if (outer != nullptr) {
-    define(name, {FrameLoads::Action::kAlias, *outer, ""});
+    define(name, alias_of(*outer));
   } else {
-    define(name, {FrameLoads::Action::kUndefined, {}, ""});
+    define(name, load_from(FrameLoads::Action::kUndefined));
   }
 }
 
 void Symbols::declare_parameter(const std::string& name) {
   stores_.insert(name);
-  define(name, {FrameLoads::Action::kParameter, {}, ""});
+  define(name, load_from(FrameLoads::Action::kParameter));
 }
 
 void Symbols::analyze(Expr& node, bool as_parameter) {
@@ -186,9 +203,9 @@ void Symbols::merge_branches(const std::vector<Symbols>& branches) {
     const std::string& id = find(name)->id;
     const Variable* outer = parent_ == nullptr ? nullptr : parent_->find(name);
     if (outer != nullptr) {
-      loads_[id] = {FrameLoads::Action::kAlias, *outer, ""};
+      loads_[id] = alias_of(*outer);
     } else {
-      loads_[id] = {FrameLoads::Action::kResolve, {}, name};
+      loads_[id] = load_from(FrameLoads::Action::kResolve, name);
     }
   }
 }

@@ -19,7 +19,7 @@ using Check = bool (*)(Interpreter& interpreter, const Value& value);
 // A test without arguments.
 template <Check check>
 bool simple(Interpreter& interpreter, const Value& subject, CallArgs& args) {
-  Parameters("test", args, {});
+  Parameters::none("test", args);
   return check(interpreter, subject);
 }
 
