@@ -5,11 +5,14 @@
     python tools/make_random_model.py qwen3-0.6b /tmp/bench-models
     python tools/make_random_model.py deepseek-v2-lite /tmp/bench-models --type Q4_0
     python tools/make_random_model.py qwen3-30b-a3b /tmp/bench-models --layers 12
+    python tools/make_random_model.py small-v3 /tmp/bench-models --prediction foreseeing
 
 For dense shapes OUTPUT/<shape>/ (config.json, model.safetensors: BF16, normal weights of deviation
 0.02) and OUTPUT/<shape>-bf16.gguf with a stand-in tokenizer, which other engines load and quantise.
 Mixtures of experts, which are too big for that, are written straight to OUTPUT/<shape>-<type>.gguf
 as random blocks (oracle/random_gguf.py), "-<N>-layers" in the name where there are fewer.
+"small-v3" has DeepSeek-V3's layer at a quarter of its width, experts, head and prediction layer with
+about their share of the whole; its prediction is blind (no draft is right) or foreseeing (all are).
 """
 
 import argparse
@@ -83,6 +86,29 @@ MIXTURES = {
         "deepseek2",
         "deepseek-llm",
     ),
+    "small-v3": (
+        transformers.DeepseekV3Config(
+            vocab_size=16384,
+            hidden_size=2048,
+            intermediate_size=5632,
+            moe_intermediate_size=1024,
+            num_hidden_layers=20,
+            num_attention_heads=32,
+            num_key_value_heads=32,
+            n_routed_experts=64,
+            n_shared_experts=1,
+            num_experts_per_tok=8,
+            first_k_dense_replace=1,
+            n_group=8,
+            topk_group=4,
+            q_lora_rank=768,
+            kv_lora_rank=512,
+            max_position_embeddings=163840,
+            rope_parameters={"rope_type": "default", "rope_theta": 10000.0},
+        ),
+        "deepseek2",
+        "deepseek-v3",
+    ),
     "qwen3-30b-a3b": (
         transformers.Qwen3MoeConfig(
             vocab_size=151936,
@@ -152,15 +178,18 @@ def make_dense(shape, output):
     )
 
 
-def make_mixture(shape, output, matrix_type, layers):
+def make_mixture(shape, output, matrix_type, layers, prediction):
     """OUTPUT/<shape>-<type>.gguf."""
     config, arch, pre = MIXTURES[shape]
     name = shape
     if layers is not None and layers != config.num_hidden_layers:
         config.num_hidden_layers = layers
         name += f"-{layers}-layers"
+    if prediction is not None:
+        name += f"-{prediction}"
     output.mkdir(parents=True, exist_ok=True)
-    random_gguf.write(config, arch, output / f"{name}-{matrix_type}.gguf", matrix_type, pre)
+    path = output / f"{name}-{matrix_type}.gguf"
+    random_gguf.write(config, arch, path, matrix_type, pre, prediction=prediction)
 
 
 def main():
@@ -169,11 +198,14 @@ def main():
     parser.add_argument("output", type=pathlib.Path)
     parser.add_argument("--type", default="Q4_0", choices=["Q4_0", "Q4_K", "Q8_0"])
     parser.add_argument("--layers", type=int, help="of a mixture, instead of all")
+    parser.add_argument(
+        "--prediction", choices=["blind", "foreseeing"], help="add a layer of multi-token prediction"
+    )
     args = parser.parse_args()
     if args.shape in SHAPES:
         make_dense(args.shape, args.output)
     else:
-        make_mixture(args.shape, args.output, args.type, args.layers)
+        make_mixture(args.shape, args.output, args.type, args.layers, args.prediction)
 
 
 if __name__ == "__main__":

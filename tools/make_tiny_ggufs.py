@@ -37,6 +37,7 @@ CONVERSIONS = [
     ("qwen3_f32", "qwen3", "F32", {}),
     ("qwen3_yarn_bf16", "qwen3_yarn_bf16", "BF16", {}),
     ("seed_oss_f32", "seed_oss", "F32", {}),
+    ("deepseek2_mtp_bf16", "deepseek_v3_mtp_bf16", "BF16", {"latent": LatentLayout()}),
     ("qwen3_split_f16", "qwen3_untied_f16", "F16", {"shards": 2, "tokenizer": "qwen2"}),
 ]
 

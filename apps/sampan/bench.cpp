@@ -1,6 +1,7 @@
 #include <algorithm>
 #include <chrono>
 #include <cstdio>
+#include <ctime>
 #include <memory>
 #include <nlohmann/json.hpp>
 
@@ -20,88 +21,110 @@ struct BenchOptions {
   std::string model;
   std::int64_t prompt = 512;
   std::int64_t generate = 64;
+  std::vector<std::int64_t> depths = {0};  // of the cache before either
   int repeats = 3;
   bool json = false;
   ComputeOptions compute;
 };
 
+// Seconds that all threads computed: with one thread, what a machine that others use too leaves comparable.
+double cpu_seconds() { return static_cast<double>(std::clock()) / CLOCKS_PER_SEC; }
+
 double seconds_since(Clock::time_point start) { return std::chrono::duration<double>(Clock::now() - start).count(); }
 
 double median(std::vector<double> values) {
+  if (values.empty()) return 0;
   std::sort(values.begin(), values.end());
   return values[values.size() / 2];
 }
 
 struct BenchResult {
-  double load_seconds = 0;
+  std::int64_t depth = 0;
   double prefill_tokens_per_second = 0;
   double decode_tokens_per_second = 0;
+  double prefill_tokens_per_cpu_second = 0;
+  double decode_tokens_per_cpu_second = 0;
   MachinePeaks peaks;
 };
 
-std::vector<std::int32_t> bench_prompt(std::int64_t length, std::int64_t vocab_size) {
+// Ids of a text of its own for each salt.
+std::vector<std::int32_t> bench_text(std::int64_t length, std::int64_t vocab_size, std::size_t salt) {
   std::vector<std::int32_t> ids(static_cast<std::size_t>(length));
   for (std::size_t i = 0; i < ids.size(); ++i) {
-    ids[i] = static_cast<std::int32_t>((i * 7919 + 17) % static_cast<std::size_t>(vocab_size));
+    ids[i] = static_cast<std::int32_t>((i * 7919 + salt) % static_cast<std::size_t>(vocab_size));
   }
   return ids;
 }
 
-// Prefill of an empty context and decode from an empty context, as the usual pp and tg figures are defined.
-BenchResult measure(const BenchOptions& options, const Model& model, ThreadPool& pool) {
-  const DType kv_dtype = options.compute.kv_dtype(model.default_kv_dtype());
-  const std::vector<std::int32_t> prompt = bench_prompt(options.prompt, model.config().vocab_size);
-  Runner runner(model, pool);
-  std::vector<double> prefill, decode;
-  for (int i = 0; i <= options.repeats; ++i) {  // the first round warms up
-    if (!prompt.empty()) {
-      Sequence sequence(model, kv_dtype);
-      const auto start = Clock::now();
-      runner.prefill(sequence, prompt);
-      if (i > 0) prefill.push_back(static_cast<double>(options.prompt) / seconds_since(start));
-    }
-    if (options.generate == 0) continue;
-    Sequence sequence(model, kv_dtype);
+// Bytes of the cache that a step reads which generates the token at `position`.
+double cache_bytes(const Model& model, DType kv_dtype, std::int64_t position) {
+  const ModelConfig& c = model.config();
+  double bytes = 0;
+  for (std::int64_t layer = 0; layer < c.layers; ++layer) {
+    const std::int64_t window = c.windows.empty() ? 0 : c.windows[static_cast<std::size_t>(layer)];
+    const std::int64_t seen = window > 0 ? std::min(position + 1, window) : position + 1;
+    bytes += static_cast<double>(seen * (model.kv_page_bytes(kv_dtype) / kKvPagePositions));
+  }
+  return bytes;
+}
+
+// Tokens a second of what was timed, by the clock and by the processors' time.
+struct Rates {
+  std::vector<double> by_clock, by_cpu;
+
+  template <typename Body>
+  void time(std::int64_t tokens, bool counts, Body&& body) {
+    const double cpu = cpu_seconds();
     const auto start = Clock::now();
-    for (std::int64_t step = 0; step < options.generate; ++step) {
-      runner.decode(sequence, static_cast<std::int32_t>(step % model.config().vocab_size));
-    }
-    if (i > 0) decode.push_back(static_cast<double>(options.generate) / seconds_since(start));
+    body();
+    if (!counts || tokens == 0) return;
+    by_clock.push_back(static_cast<double>(tokens) / seconds_since(start));
+    by_cpu.push_back(static_cast<double>(tokens) / (cpu_seconds() - cpu));
+  }
+};
+
+// Prefill and decode, each from a context of `depth` tokens, as the usual pp and tg figures are defined.
+BenchResult measure(const BenchOptions& options, std::int64_t depth, const Model& model, ThreadPool& pool) {
+  const std::vector<std::int32_t> prompt = bench_text(options.prompt, model.config().vocab_size, 17);
+  Runner runner(model, pool);
+  Sequence sequence(model, options.compute.kv_dtype(model.default_kv_dtype()));
+  if (depth > 0) runner.prefill(sequence, bench_text(depth, model.config().vocab_size, 29));
+  Rates prefill, decode;
+  for (int i = 0; i <= options.repeats; ++i) {  // the first round warms up
+    prefill.time(options.prompt, i > 0, [&] {
+      if (!prompt.empty()) runner.prefill(sequence, prompt);
+    });
+    truncate(sequence, depth);
+    decode.time(options.generate, i > 0, [&] {
+      for (std::int64_t step = 0; step < options.generate; ++step) {
+        runner.decode(sequence, static_cast<std::int32_t>(step % model.config().vocab_size));
+      }
+    });
+    truncate(sequence, depth);
   }
   BenchResult result;
-  if (!prefill.empty()) result.prefill_tokens_per_second = median(prefill);
-  if (!decode.empty()) result.decode_tokens_per_second = median(decode);
+  result.depth = depth;
+  result.prefill_tokens_per_second = median(prefill.by_clock);
+  result.decode_tokens_per_second = median(decode.by_clock);
+  result.prefill_tokens_per_cpu_second = median(prefill.by_cpu);
+  result.decode_tokens_per_cpu_second = median(decode.by_cpu);
   result.peaks = measure_peaks(pool);
   return result;
 }
 
-void print(const BenchOptions& options, const Model& model, int threads, const BenchResult& r) {
+// Bytes of weights and cache that a second of decode reads.
+double bytes_per_second(const BenchOptions& options, const Model& model, const BenchResult& r) {
+  const DType kv_dtype = options.compute.kv_dtype(model.default_kv_dtype());
+  const double cache = cache_bytes(model, kv_dtype, r.depth + options.generate / 2);
+  return r.decode_tokens_per_second * (static_cast<double>(model.bytes_per_token()) + cache);
+}
+
+void print(const BenchOptions& options, const Model& model, const BenchResult& r) {
   const bool blocks = model.default_kv_dtype() == DType::kF16;
   const double peak_macs = blocks ? r.peaks.int8_macs_per_second : r.peaks.float_macs_per_second;
   const double macs = r.prefill_tokens_per_second * static_cast<double>(model.macs_per_token());
-  const double bytes = r.decode_tokens_per_second * static_cast<double>(model.bytes_per_token());
-  const std::string isa(isa_name(active_isa()));
-  if (options.json) {
-    const nlohmann::json json = {
-        {"model", options.model},
-        {"isa", isa},
-        {"threads", threads},
-        {"load_seconds", r.load_seconds},
-        {"prompt_tokens", options.prompt},
-        {"prefill_tokens_per_second", r.prefill_tokens_per_second},
-        {"prefill_gmac_per_second", macs * 1e-9},
-        {"generated_tokens", options.generate},
-        {"decode_tokens_per_second", r.decode_tokens_per_second},
-        {"decode_gb_per_second", bytes * 1e-9},
-        {"weight_bytes_per_token", model.bytes_per_token()},
-        {"peak_read_gb_per_second", r.peaks.read_bytes_per_second * 1e-9},
-        {"peak_int8_gmac_per_second", r.peaks.int8_macs_per_second * 1e-9},
-        {"peak_float_gmac_per_second", r.peaks.float_macs_per_second * 1e-9},
-    };
-    std::printf("%s\n", json.dump().c_str());
-    return;
-  }
-  std::printf("%s, %d threads, loaded in %.2f s\n", isa.c_str(), threads, r.load_seconds);
+  const double bytes = bytes_per_second(options, model, r);
+  if (r.depth > 0) std::printf("behind %lld tokens\n", static_cast<long long>(r.depth));
   std::printf("prefill %5lld tokens  %9.1f tokens/s  %7.1f GMAC/s  %3.0f %% of the %s peak of %.0f GMAC/s\n",
               static_cast<long long>(options.prompt), r.prefill_tokens_per_second, macs * 1e-9, 100 * macs / peak_macs,
               blocks ? "int8" : "float", peak_macs * 1e-9);
@@ -110,15 +133,46 @@ void print(const BenchOptions& options, const Model& model, int threads, const B
               100 * bytes / r.peaks.read_bytes_per_second, r.peaks.read_bytes_per_second * 1e-9);
 }
 
+nlohmann::json to_json(const BenchOptions& options, const Model& model, double load_seconds, const BenchResult& r) {
+  return {
+      {"model", options.model},
+      {"isa", std::string(isa_name(active_isa()))},
+      {"threads", options.compute.thread_count()},
+      {"load_seconds", load_seconds},
+      {"depth", r.depth},
+      {"prompt_tokens", options.prompt},
+      {"prefill_tokens_per_second", r.prefill_tokens_per_second},
+      {"prefill_tokens_per_cpu_second", r.prefill_tokens_per_cpu_second},
+      {"prefill_gmac_per_second", r.prefill_tokens_per_second * static_cast<double>(model.macs_per_token()) * 1e-9},
+      {"generated_tokens", options.generate},
+      {"decode_tokens_per_second", r.decode_tokens_per_second},
+      {"decode_tokens_per_cpu_second", r.decode_tokens_per_cpu_second},
+      {"decode_gb_per_second", bytes_per_second(options, model, r) * 1e-9},
+      {"weight_bytes_per_token", model.bytes_per_token()},
+      {"peak_read_gb_per_second", r.peaks.read_bytes_per_second * 1e-9},
+      {"peak_int8_gmac_per_second", r.peaks.int8_macs_per_second * 1e-9},
+      {"peak_float_gmac_per_second", r.peaks.float_macs_per_second * 1e-9},
+  };
+}
+
 void bench(const BenchOptions& options) {
   const int threads = options.compute.thread_count();
   ThreadPool pool(threads);
   const auto start = Clock::now();
   const std::unique_ptr<Model> model = load_model(find_model(options.model), pool, options.compute.load_options());
   const double load_seconds = seconds_since(start);
-  BenchResult result = measure(options, *model, pool);
-  result.load_seconds = load_seconds;
-  print(options, *model, threads, result);
+  if (!options.json) {
+    std::printf("%s, %d threads, loaded in %.2f s\n", std::string(isa_name(active_isa())).c_str(), threads, load_seconds);
+  }
+  for (const std::int64_t depth : options.depths) {
+    const BenchResult result = measure(options, depth, *model, pool);
+    if (options.json) {
+      std::printf("%s\n", to_json(options, *model, load_seconds, result).dump().c_str());
+    } else {
+      print(options, *model, result);
+    }
+    std::fflush(stdout);
+  }
 }
 
 }  // namespace
@@ -135,11 +189,19 @@ void add_bench_command(CLI::App& app, int&) {
       ->check(CLI::Range(std::int64_t{0}, std::int64_t{1} << 24))
       ->type_name("N")
       ->capture_default_str();
+  command
+      ->add_option("--depth", options->depths,
+                   "Tokens that are in the cache before the prompt, and before those generated; several are measured one after the other")
+      ->check(CLI::Range(std::int64_t{0}, std::int64_t{1} << 24))
+      ->delimiter(',')
+      ->expected(1)
+      ->type_name("N[,N…]")
+      ->capture_default_str();
   command->add_option("--repeats", options->repeats, "Rounds after one to warm up; medians are printed")
       ->check(CLI::Range(1, 1000))
       ->type_name("N")
       ->capture_default_str();
-  command->add_flag("--json", options->json, "Print one JSON object");
+  command->add_flag("--json", options->json, "Print a JSON object for each depth, one a line");
   add_compute_options(*command, options->compute);
   command->callback([options] { bench(*options); });
 }

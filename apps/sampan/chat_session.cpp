@@ -23,8 +23,13 @@ bool ends_in_reasoning(std::string_view prompt) {
 }  // namespace
 
 ChatSession::ChatSession(const Model& model, const ModelText& text, std::vector<std::int32_t> stop_ids, DType kv_dtype,
-                         ThreadPool& pool)
-    : model_(model), text_(text), stop_ids_(std::move(stop_ids)), runner_(model, pool), sequence_(model, kv_dtype) {}
+                         const SpeculationOptions& speculation, ThreadPool& pool)
+    : model_(model),
+      text_(text),
+      stop_ids_(std::move(stop_ids)),
+      runner_(model, pool),
+      sequence_(model, kv_dtype),
+      decoder_(runner_, sequence_, make_drafter(runner_), speculation) {}
 
 void ChatSession::set_system(const std::string& text) {
   if (!messages_.empty() && messages_[0]["role"] == "system") messages_.erase(messages_.begin());
@@ -57,7 +62,7 @@ ChatSession::Prompt ChatSession::render() const {
   return prompt;
 }
 
-std::span<const float> ChatSession::read_prompt(const std::vector<std::int32_t>& ids, AnswerStats& stats) {
+void ChatSession::read_prompt(const std::vector<std::int32_t>& ids, AnswerStats& stats) {
   const auto length = static_cast<std::int64_t>(ids.size());
   const std::int64_t context = model_.config().context_length;
   if (length >= context) {
@@ -68,40 +73,37 @@ std::span<const float> ChatSession::read_prompt(const std::vector<std::int32_t>&
   kept = std::min(kept, length - 1);  // the last token's logits are needed
   const RopeConfig& rope = model_.config().rope;
   if (rope_depends_on_length(rope) && length > rope.original_context) kept = 0;
-  truncate(sequence_, kept);
-  stats.cached_tokens = kept;
-  stats.prompt_tokens = length - kept;
   const auto start = Clock::now();
-  const std::span<const float> logits = runner_.prefill(sequence_, std::span(ids).subspan(static_cast<std::size_t>(kept)));
+  stats.prompt_tokens = decoder_.read(ids, kept);
+  stats.cached_tokens = length - stats.prompt_tokens;
   stats.prefill_seconds = seconds_since(start);
-  return logits;
 }
 
-std::string ChatSession::write_answer(const Prompt& prompt, std::span<const float> logits, const std::function<bool()>& interrupted,
-                                      const OnText& on_text, AnswerStats& stats) {
-  Sampler sampler(options_.sampling);
+std::string ChatSession::write_answer(const Prompt& prompt, const std::function<bool()>& interrupted, const OnText& on_text,
+                                      AnswerStats& stats) {
+  const Sampler sampler(options_.sampling);
   StreamDecoder decoder(text_.tokenizer, /*skip_special=*/true);
   AnswerForm form;
   form.stops = options_.stop_strings;
   form.in_reasoning = prompt.opens_reasoning;
   AnswerStream answer(std::move(form), on_text);
-  std::vector<std::int32_t> generated;
   const std::int64_t room = model_.config().context_length - static_cast<std::int64_t>(prompt.ids.size());
   const std::int64_t limit = options_.max_tokens > 0 ? std::min(options_.max_tokens, room) : room;
+  const SpeculationStats before = decoder_.stats();
+  decoder_.begin(sampler, prompt.ids, limit);
   auto start = Clock::now();
   while (true) {
-    const std::int32_t id = sampler.sample(logits, prompt.ids, generated);
-    generated.push_back(id);
+    if (stats.generated_tokens == 1) start = Clock::now();
+    const std::int32_t id = decoder_.next();
+    stats.generated_tokens += 1;
     if (std::find(stop_ids_.begin(), stop_ids_.end(), id) != stop_ids_.end()) break;
     if (!answer.append(decoder.append(id))) break;
     stats.was_interrupted = interrupted();
-    stats.reached_limit = static_cast<std::int64_t>(generated.size()) >= limit;
+    stats.reached_limit = stats.generated_tokens >= limit;
     if (stats.was_interrupted || stats.reached_limit) break;
-    if (generated.size() == 1) start = Clock::now();
-    logits = runner_.decode(sequence_, id);
   }
   stats.decode_seconds = seconds_since(start);
-  stats.generated_tokens = static_cast<std::int64_t>(generated.size());
+  stats.speculation = decoder_.stats() - before;
   answer.append(decoder.flush());
   answer.finish();
   return answer.raw();
@@ -113,8 +115,8 @@ AnswerStats ChatSession::ask(const std::string& user, const std::function<bool()
   try {
     const Prompt prompt = render();
     runner_.set_interrupt(interrupted);
-    const std::span<const float> logits = read_prompt(prompt.ids, stats);
-    const std::string answer = write_answer(prompt, logits, interrupted, on_text, stats);
+    read_prompt(prompt.ids, stats);
+    const std::string answer = write_answer(prompt, interrupted, on_text, stats);
     messages_.push_back(nlohmann::ordered_json{{"role", "assistant"}, {"content", answer}});
   } catch (...) {
     messages_.erase(messages_.end() - 1);

@@ -11,6 +11,7 @@
 
 #include "engine/runner.h"
 #include "engine/sampler.h"
+#include "engine/speculation.h"
 #include "text/model_text.h"
 #include "models/model.h"
 
@@ -23,6 +24,7 @@ struct AnswerStats {
   std::int64_t generated_tokens = 0;
   double prefill_seconds = 0;
   double decode_seconds = 0;  // of all steps after the first token
+  SpeculationStats speculation;
   bool reached_limit = false;
   bool was_interrupted = false;
 };
@@ -41,10 +43,12 @@ class ChatSession {
   // Text of the answer as it becomes certain; reasoning tells whether it lies between <think> and </think>.
   using OnText = std::function<void(std::string_view text, bool reasoning)>;
 
-  ChatSession(const Model& model, const ModelText& text, std::vector<std::int32_t> stop_ids, DType kv_dtype, ThreadPool& pool);
+  ChatSession(const Model& model, const ModelText& text, std::vector<std::int32_t> stop_ids, DType kv_dtype,
+              const SpeculationOptions& speculation, ThreadPool& pool);
 
   Options& options() { return options_; }
   const nlohmann::ordered_json& messages() const { return messages_; }
+  const SpeculativeDecoder& decoder() const { return decoder_; }
   void set_system(const std::string& text);  // empty removes it
   void clear();                              // keeps the system message
 
@@ -58,15 +62,15 @@ class ChatSession {
     bool opens_reasoning = false;  // it ends within an open <think>
   };
   Prompt render() const;
-  std::span<const float> read_prompt(const std::vector<std::int32_t>& ids, AnswerStats& stats);
-  std::string write_answer(const Prompt& prompt, std::span<const float> logits, const std::function<bool()>& interrupted,
-                           const OnText& on_text, AnswerStats& stats);
+  void read_prompt(const std::vector<std::int32_t>& ids, AnswerStats& stats);
+  std::string write_answer(const Prompt& prompt, const std::function<bool()>& interrupted, const OnText& on_text, AnswerStats& stats);
 
   const Model& model_;
   const ModelText& text_;
   std::vector<std::int32_t> stop_ids_;
   Runner runner_;
   Sequence sequence_;
+  SpeculativeDecoder decoder_;
   Options options_;
   nlohmann::ordered_json messages_ = nlohmann::ordered_json::array();
 };

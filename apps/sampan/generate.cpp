@@ -7,9 +7,11 @@
 #include "commands.h"
 #include "engine/runner.h"
 #include "engine/sampler.h"
+#include "engine/speculation.h"
 #include "models/load.h"
 #include "options.h"
 #include "sampling_options.h"
+#include "speculation_flags.h"
 
 namespace sampan {
 namespace {
@@ -20,6 +22,7 @@ struct GenerateOptions {
   bool ignore_eos = false;
   bool json = false;
   SamplingOptions sampling;
+  SpeculationFlags speculation;
   ComputeOptions compute;
 };
 
@@ -27,7 +30,7 @@ void generate(const GenerateOptions& options, int& exit_code) {
   const std::vector<std::int32_t> prompt = parse_ids(options.ids);
   const std::filesystem::path path = find_model(options.model);
   ThreadPool pool(options.compute.thread_count());
-  const std::unique_ptr<Model> model = load_model(path, pool, options.compute.load_options());
+  const std::unique_ptr<Model> model = load_model(path, pool, options.speculation.load_options(options.compute));
   const GenerationDefaults defaults = generation_defaults(path);
   std::vector<std::int32_t> stops = defaults.eos_ids.empty() ? model->config().eos_ids : defaults.eos_ids;
   if (options.ignore_eos) stops.clear();
@@ -38,16 +41,17 @@ void generate(const GenerateOptions& options, int& exit_code) {
   runner.set_interrupt(interrupted);
 
   std::vector<std::int32_t> generated;
-  std::span<const float> logits = runner.prefill(sequence, prompt);
+  SpeculativeDecoder decoder(runner, sequence, make_drafter(runner), options.speculation.options());
+  decoder.read(prompt, 0);
+  if (options.max_tokens > 0) decoder.begin(sampler, prompt, options.max_tokens);
   while (static_cast<std::int64_t>(generated.size()) < options.max_tokens) {
-    const std::int32_t id = sampler.sample(logits, prompt, generated);
+    const std::int32_t id = decoder.next();
     generated.push_back(id);
     if (std::find(stops.begin(), stops.end(), id) != stops.end()) break;
     if (interrupted()) {
       exit_code = kExitInterrupted;
       break;
     }
-    if (static_cast<std::int64_t>(generated.size()) < options.max_tokens) logits = runner.decode(sequence, id);
   }
   if (options.json) {
     std::printf("%s\n", nlohmann::json{{"ids", generated}}.dump().c_str());
@@ -71,6 +75,7 @@ void add_generate_command(CLI::App& app, int& exit_code) {
   command->add_flag("--ignore-eos", options->ignore_eos, "Go on after an end-of-text token");
   command->add_flag("--json", options->json, "Print {\"ids\":[…]}");
   add_sampling_options(*command, options->sampling);
+  add_speculation_options(*command, options->speculation);
   add_compute_options(*command, options->compute);
   command->callback([options, &exit_code] { generate(*options, exit_code); });
 }

@@ -4,6 +4,7 @@
 
 #include <charconv>
 #include <csignal>
+#include <map>
 
 #include "base/error.h"
 #include "base/thread_pool.h"
@@ -24,6 +25,17 @@ void handle_interrupts(void (*handler)(int)) {
   struct sigaction action {};
   action.sa_handler = handler;
   ::sigaction(SIGINT, &action, nullptr);
+}
+
+void add_mla_option(CLI::App& command, ComputeOptions& options) {
+  static const std::map<std::string, MlaMode> kModes = {
+      {"absorbed", MlaMode::kAbsorbed}, {"expanded", MlaMode::kExpanded}, {"by-length", MlaMode::kByLength}};
+  command
+      .add_option("--mla", options.mla,
+                  "How latent attention is computed: absorbed (default), expanded, or by-length, which expands long pieces of a "
+                  "prompt and makes results depend in their last bits on how a text was cut into pieces")
+      ->transform(CLI::CheckedTransformer(kModes))
+      ->option_text("absorbed|expanded|by-length");
 }
 
 void add_memory_option(CLI::App& command, ComputeOptions& options) {
@@ -51,6 +63,7 @@ void add_compute_options(CLI::App& command, ComputeOptions& options) {
   command.add_option("--kv-type", options.kv_type, "Type of the key-value cache: f16 or f32 (default: as precise as the weights)")
       ->check(CLI::IsMember({"f16", "f32"}))
       ->type_name("TYPE");
+  add_mla_option(command, options);
   add_memory_option(command, options);
 }
 

@@ -18,11 +18,12 @@ struct ComputeOptions {
   int threads = 0;      // 0 = all CPUs that this process may use
   std::string kv_type;  // "", "f16", "f32"
   std::int64_t memory = 0;  // bytes to keep within; 0 = what the system has available
+  MlaMode mla = MlaMode::kAbsorbed;
 
   int thread_count() const;
   // The cache type asked for, or the fallback.
   DType kv_dtype(DType fallback) const;
-  LoadOptions load_options() const { return {memory}; }
+  LoadOptions load_options() const { return {memory, Prediction::kLeaveOut, mla}; }
 };
 void add_compute_options(CLI::App& command, ComputeOptions& options);
 

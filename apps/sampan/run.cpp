@@ -14,6 +14,7 @@
 #include "models/load.h"
 #include "options.h"
 #include "sampling_options.h"
+#include "speculation_flags.h"
 #include "template_variables.h"
 
 namespace sampan {
@@ -26,6 +27,7 @@ struct RunOptions {
   std::vector<std::string> stop_strings, variables;
   bool stats = false, hide_reasoning = false, trust_conversation = false, ignore_eos = false;
   SamplingOptions sampling;
+  SpeculationFlags speculation;
   ComputeOptions compute;
 };
 
@@ -57,13 +59,23 @@ class AnswerPrinter {
   bool dimmed_ = false;
 };
 
-void print_stats(const AnswerStats& stats, const Model& model) {
+// "; 31 of 40 drafted tokens held, drafting is on"
+std::string drafts_text(const SpeculationStats& stats, const SpeculativeDecoder& decoder) {
+  if (!decoder.has_drafter()) return "";
+  return fmt::format("; {} of {} drafted tokens held, drafting is {}", stats.accepted, stats.proposed, decoder.is_on() ? "on" : "off");
+}
+
+void print_stats(const AnswerStats& stats, const SpeculativeDecoder& decoder, const Model& model) {
   const double prefill = stats.prefill_seconds > 0 ? static_cast<double>(stats.prompt_tokens) / stats.prefill_seconds : 0;
-  const double steps = static_cast<double>(stats.generated_tokens - 1);
-  const double decode = stats.decode_seconds > 0 && steps > 0 ? steps / stats.decode_seconds : 0;
-  std::fprintf(stderr, "[%lld prompt tokens (+%lld cached), %.1f tokens/s; %lld generated, %.1f tokens/s, %.2f GB/s]\n",
+  const auto per_second = [&](std::int64_t count) {
+    return stats.decode_seconds > 0 && count > 0 ? static_cast<double>(count) / stats.decode_seconds : 0.0;
+  };
+  // Weights are read once a step, however many tokens it gives.
+  const double steps = per_second(stats.speculation.drafted_steps + stats.speculation.plain_steps);
+  std::fprintf(stderr, "[%lld prompt tokens (+%lld cached), %.1f tokens/s; %lld generated, %.1f tokens/s, %.2f GB/s%s]\n",
                static_cast<long long>(stats.prompt_tokens), static_cast<long long>(stats.cached_tokens), prefill,
-               static_cast<long long>(stats.generated_tokens), decode, decode * static_cast<double>(model.bytes_per_token()) * 1e-9);
+               static_cast<long long>(stats.generated_tokens), per_second(stats.generated_tokens - 1),
+               steps * static_cast<double>(model.bytes_per_token()) * 1e-9, drafts_text(stats.speculation, decoder).c_str());
 }
 
 // Everything that a conversation in the terminal or one answer needs, loaded.
@@ -72,9 +84,10 @@ struct Chat {
       : path(find_model(options.model)),
         pool(options.compute.thread_count()),
         text(load_model_text(path)),
-        model(load_model(path, pool, options.compute.load_options())),
+        model(load_model(path, pool, options.speculation.load_options(options.compute))),
         defaults(generation_defaults(path)),
-        session(*model, text, options.ignore_eos ? std::vector<std::int32_t>{} : stop_ids(), options.compute.kv_dtype(model->default_kv_dtype()), pool) {
+        session(*model, text, options.ignore_eos ? std::vector<std::int32_t>{} : stop_ids(), options.compute.kv_dtype(model->default_kv_dtype()),
+                options.speculation.options(), pool) {
     ChatSession::Options& o = session.options();
     o.sampling = options.sampling.resolve(defaults);
     check_sampling(o.sampling);
@@ -105,7 +118,7 @@ bool answer(Chat& chat, const std::string& prompt, bool stats, bool hide_reasoni
   AnswerPrinter printer(hide_reasoning);
   const AnswerStats result = chat.session.ask(prompt, interrupted, std::ref(printer));
   printer.end();
-  if (stats) print_stats(result, *chat.model);
+  if (stats) print_stats(result, chat.session.decoder(), *chat.model);
   return result.was_interrupted;
 }
 
@@ -178,6 +191,7 @@ void add_run_command(CLI::App& app, int& exit_code) {
   command->add_flag("--hide-reasoning", options->hide_reasoning, "Do not show what the model thinks before it answers");
   command->add_flag("--trust-conversation", options->trust_conversation, "Parse special tokens written in messages, as transformers does");
   add_sampling_options(*command, options->sampling);
+  add_speculation_options(*command, options->speculation);
   add_compute_options(*command, options->compute);
   command->callback([options, &exit_code] { run(*options, exit_code); });
 }

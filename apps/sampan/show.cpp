@@ -61,7 +61,7 @@ std::string latent_text(const ModelConfig& c) {
 
 std::string experts_text(const ModelConfig& c) {
   const MoeConfig& moe = *c.moe;
-  const auto sparse = std::count(moe.layers.begin(), moe.layers.end(), true);
+  const auto sparse = std::count(moe.layers.begin(), moe.layers.begin() + c.layers, true);
   std::string text = fmt::format("{} of {} a token in {} of {} layers, each {} wide", moe.experts_per_token, moe.experts, sparse,
                                  c.layers, moe.intermediate_size);
   if (moe.groups_kept < moe.groups) text += fmt::format(", from {} of {} groups", moe.groups_kept, moe.groups);
@@ -146,6 +146,7 @@ void show(const ShowOptions& options) {
   line("attention", attention_text(c));
   if (c.moe) line("experts", experts_text(c));
   line("rope", rope_text(c.rope));
+  if (c.mtp_layers > 0) line("prediction", "one layer that drafts tokens for run --speculate");
   line("parameters", fmt::format("{:.3f} million", static_cast<double>(parameter_count(checkpoint)) * 1e-6));
   line("types", type_summary(checkpoint));
   line("files", fmt::format("{} in {} {} file{}", human_bytes(static_cast<std::int64_t>(checkpoint.files().total_bytes())),

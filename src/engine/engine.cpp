@@ -57,6 +57,12 @@ void check_request(const GenerationRequest& request, std::int64_t vocab_size,
   }
 }
 
+bool wants_hidden(const Task& task, bool is_last) {
+  if (task.prompt_is_reported) return false;
+  return task.request.pooling == Pooling::kMean ||
+         (is_last && task.request.pooling == Pooling::kLastToken);
+}
+
 // Seconds that a token of a prompt takes, as measured; decides how much of one fits into a step's
 // time.
 class PrefillPace {
@@ -166,6 +172,7 @@ class Engine::Impl {
   void forward(const std::vector<Scheduler::Share>& shares);
   void build_batch(const std::vector<Scheduler::Share>& shares);
   void compute(Job& job, int thread);
+  void pool_hidden(Task& task, const Scheduler::Share& share, std::int64_t& row);
   void deliver(const std::vector<Scheduler::Share>& shares);
   void deliver_prompt(Task& task);
   void deliver_token(Task& task, const ScoredToken& token);
@@ -188,6 +195,7 @@ class Engine::Impl {
   std::vector<SamplerScratch> scratch_;  // one a thread of the pool
   Batch batch_;
   std::vector<float> logits_;
+  std::vector<float> hidden_;
   std::vector<Job> jobs_;
   PrefillPace pace_;
   std::int64_t prompt_tokens_ = 0, cached_tokens_ = 0, generated_tokens_ = 0, steps_ = 0;
@@ -279,8 +287,10 @@ void Engine::Impl::forward(const std::vector<Scheduler::Share>& shares) {
     decoded += share.task->is_decoding() ? 1 : 0;
   }
   build_batch(shares);
-  logits_.resize(jobs_.size() * static_cast<std::size_t>(model_.config().vocab_size));
-  model_.forward(batch_, options_.kv_dtype, *workspace_, pool_, logits_.data());
+  const ModelConfig& config = model_.config();
+  logits_.resize(jobs_.size() * static_cast<std::size_t>(config.vocab_size));
+  hidden_.resize(static_cast<std::size_t>(batch_.hidden_rows() * config.hidden_size));
+  model_.forward(batch_, options_.kv_dtype, *workspace_, pool_, {logits_.data(), hidden_.data()});
   pool_.parallel_for(static_cast<std::int64_t>(jobs_.size()), [&](std::int64_t i, int thread) {
     compute(jobs_[static_cast<std::size_t>(i)], thread);
   });
@@ -305,12 +315,30 @@ void Engine::Impl::build_batch(const std::vector<Scheduler::Share>& shares) {
       token.sequence = &task.cache.pages();
       token.wants_logits =
           is_last ? task.request.max_tokens > 0 || !task.request.probe_ids.empty() : scores_prompt;
-      if (token.wants_logits)
-        jobs_.push_back(
-            {&task, static_cast<std::int64_t>(jobs_.size()), position, is_last, {}, {}, {}});
+      token.wants_hidden = wants_hidden(task, is_last);
+      if (token.wants_logits) {
+        const auto row = static_cast<std::int64_t>(jobs_.size());
+        jobs_.push_back({&task, row, position, is_last, {}, {}, {}});
+      }
       batch_.tokens.push_back(token);
     }
   }
+}
+
+// Adds the hidden rows of a task's share to its vector; in order of positions, so that chunks
+// change nothing.
+void Engine::Impl::pool_hidden(Task& task, const Scheduler::Share& share, std::int64_t& row) {
+  const std::int64_t width = model_.config().hidden_size;
+  const std::int64_t end = task.cache.length();
+  for (std::int64_t position = end - share.count; position < end; ++position) {
+    if (!wants_hidden(task, position + 1 == task.length())) continue;
+    const float* hidden = hidden_.data() + width * row++;
+    std::vector<float>& sum = task.report.embedding;
+    sum.resize(static_cast<std::size_t>(width));
+    for (std::int64_t i = 0; i < width; ++i) sum[static_cast<std::size_t>(i)] += hidden[i];
+  }
+  if (task.pending() > 0 || task.request.pooling != Pooling::kMean) return;
+  for (float& value : task.report.embedding) value /= static_cast<float>(task.prompt_length());
 }
 
 // Draws and scores one row, on a thread of the pool.
@@ -340,10 +368,13 @@ void Engine::Impl::compute(Job& job, int thread) {
 
 void Engine::Impl::deliver(const std::vector<Scheduler::Share>& shares) {
   auto job = jobs_.begin();
+  std::int64_t hidden_row = 0;
   for (const Scheduler::Share& share : shares) {
     Task& task = *share.task;
     if (!task.prompt_is_reported) prompt_tokens_ += share.count;
     scheduler_.computed(share);
+    if (!task.prompt_is_reported && task.request.pooling != Pooling::kNone)
+      pool_hidden(task, share, hidden_row);
     std::optional<Error> error;
     const Job* last = nullptr;
     for (; job != jobs_.end() && job->task == &task; ++job) {

@@ -6,7 +6,7 @@ namespace sampan {
 
 KvPool::KvPool(const Model& model, DType dtype, std::int64_t max_blocks)
     : dtype_(dtype),
-      layers_(model.config().layers),
+      layers_(model.cache_layers()),
       page_bytes_(model.kv_page_bytes(dtype)),
       max_blocks_(max_blocks) {
   SAMPAN_CHECK(max_blocks >= 0);
@@ -39,11 +39,11 @@ void KvPool::release(BlockId id) {
 }
 
 std::int64_t kv_block_bytes(const Model& model, DType dtype) {
-  return model.config().layers * model.kv_page_bytes(dtype);
+  return model.cache_layers() * model.kv_page_bytes(dtype);
 }
 
 std::int64_t kv_block_bytes(const ModelConfig& config, DType dtype) {
-  return config.layers * kv_page_bytes(config, dtype);
+  return config.cache_layers() * kv_page_bytes(config, dtype);
 }
 
 }  // namespace sampan

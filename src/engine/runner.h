@@ -36,7 +36,11 @@ class Runner {
   // Appends a prompt to the sequence. Returns the logits (vocab) of its last token, valid until the
   // next call. ids must not be empty. Throws Error kInvalidArgument for an id outside the
   // vocabulary.
-  std::span<const float> prefill(Sequence& sequence, std::span<const std::int32_t> ids);
+  // visit_hidden, where given, is told the hidden states of the tokens read, in order: (first
+  // position, rows × hidden floats).
+  using HiddenVisitor = std::function<void(std::int64_t first, std::span<const float> hidden)>;
+  std::span<const float> prefill(Sequence& sequence, std::span<const std::int32_t> ids,
+                                 const HiddenVisitor& visit_hidden = {});
 
   // As prefill, giving the logits of every token: visit(first row, rows × vocab floats) in order.
   using LogitsVisitor = std::function<void(std::int64_t first, std::span<const float> logits)>;
@@ -50,6 +54,25 @@ class Runner {
   std::span<const float> decode(std::span<Sequence* const> sequences,
                                 std::span<const std::int32_t> ids);
 
+  // Results of several tokens: logits (rows, vocab) and hidden states (rows, hidden), each where
+  // asked for.
+  struct Rows {
+    std::span<const float> logits;
+    std::span<const float> hidden;
+  };
+  // Appends generated tokens in one forward: logits that follow each, bit for bit those of decode()
+  // one after the other. Valid until the next call but of predict().
+  Rows decode_run(Sequence& sequence, std::span<const std::int32_t> ids, bool with_hidden);
+
+  // Runs the layer of multi-token prediction on positions [first, first + following.size()) of a
+  // sequence, which writes its keys and values there: following[i] is the token after position
+  // first + i, hidden (following.size(), hidden) what the trunk gave at these positions. Gives the
+  // last position's results where wants_last says so, valid until the next predict(). The
+  // sequence's ids and length stay as they are.
+  Rows predict(Sequence& sequence, std::int64_t first, std::span<const std::int32_t> following,
+               std::span<const float> hidden, bool wants_last);
+  std::int64_t chunk() const { return chunk_; }
+
   // Asked between the chunks of a prompt; true stops it with Error kCancelled and leaves the
   // sequence as before the call.
   void set_interrupt(std::function<bool()> interrupted) { interrupted_ = std::move(interrupted); }
@@ -59,14 +82,16 @@ class Runner {
   void append(Sequence& sequence, std::span<const std::int32_t> ids, std::int64_t rope_length);
   std::span<const float> run(DType kv_dtype);
   void prefill_chunks(Sequence& sequence, std::span<const std::int32_t> ids, std::int64_t chunk,
-                      bool all_logits, const LogitsVisitor& visit);
+                      bool all_logits, const LogitsVisitor& visit,
+                      const HiddenVisitor& visit_hidden);
 
   const Model& model_;
   ThreadPool& pool_;
   std::int64_t chunk_;
   std::unique_ptr<Workspace> workspace_;
   Batch batch_;
-  std::vector<float> logits_;
+  std::vector<float> logits_, hidden_;
+  std::vector<float> predicted_logits_, predicted_hidden_;
   std::function<bool()> interrupted_;
 };
 

@@ -16,20 +16,23 @@ inline constexpr std::int64_t kKvPagePositions = 64;
 
 // Geometry of one layer's cache. A page holds kKvPagePositions positions of all kv heads:
 //   keys    [kv_heads][kKvPagePositions / 16][head_dim][16]  (16 positions side by side: a lane a
-//   position) values  [kv_heads][kKvPagePositions][head_dim]
+//   position)
+//   values  [kv_heads][kKvPagePositions][value_dim]
 // keys first, then values, as F32 or F16. Pages are best aligned to 64 bytes.
 struct KvLayout {
   std::int64_t kv_heads = 0;
-  std::int64_t head_dim = 0;
-  DType dtype = DType::kF32;  // kF32 or kF16
+  std::int64_t head_dim = 0;   // of a query and a key
+  DType dtype = DType::kF32;   // kF32 or kF16
+  std::int64_t value_dim = 0;  // of a value and an output; 0: head_dim
 
+  std::int64_t value_width() const { return value_dim > 0 ? value_dim : head_dim; }
   std::int64_t page_bytes() const;
 };
 
-// Writes keys and values k, v (tokens, kv_heads, head_dim) of tokens at positions[t] >= 0 into
-// pages[t][positions[t] / 64], where pages[t] is the page table of token t's sequence for this
-// layer. F16 rounds to nearest even, beyond 65504 to infinity. No two tokens of a call name the
-// same place.
+// Writes keys k (tokens, kv_heads, head_dim) and values v (tokens, kv_heads, value_dim) of tokens
+// at positions[t] >= 0 into pages[t][positions[t] / 64], where pages[t] is the page table of token
+// t's sequence for this layer. F16 rounds to nearest even, beyond 65504 to infinity. No two tokens
+// of a call name the same place.
 void store_kv(const KvLayout& layout, const float* k, const float* v, std::int64_t tokens,
               const std::int32_t* positions, std::byte* const* const* pages, ThreadPool& pool);
 
@@ -46,8 +49,9 @@ struct AttentionArgs {
   std::int64_t window = 0;  // sliding window in positions; 0 = none
 };
 
-// Causal attention. q, out (queries, heads, head_dim), no overlap. For each query and head, m =
-// -infinity, l = 0, o = 0; then over the pages that hold a visible position, ascending:
+// Causal attention. q (queries, heads, head_dim), out (queries, heads, value_dim), no overlap. For
+// each query and head, m = -infinity, l = 0, o = 0; then over the pages that hold a visible
+// position, ascending:
 //   s_j = scale * dot, dot = fma(q[d], k_j[d], dot) for ascending d from 0, for visible j
 //   m' = max(m, max_j s_j); c = exp_f32(m - m') (so 0 for the first page)
 //   p_j = exp_f32(s_j - m') for visible j, 0 for others
@@ -63,5 +67,21 @@ struct AttentionArgs {
 // finite the result is NaN. Scratch memory of some hundred KiB a thread is kept for the next call.
 void attention(const AttentionArgs& args, const float* q, std::span<const AttentionQuery> queries,
                float* out, ThreadPool& pool);
+
+// A part of an attention whose keys and values are made piece by piece: some heads, some pages.
+struct AttentionPiece {
+  std::int64_t first_page = 0;
+  std::int64_t end_page = 0;   // page tables are read at [first_page, end_page)
+  std::int64_t row_heads = 0;  // heads of a row of q, out, m and l, of which args.heads are taken
+  float* m = nullptr;          // (queries, row_heads), kept from piece to piece
+  float* l = nullptr;          // (queries, row_heads)
+};
+
+// Takes queries, each at a position of first_page or later, on by the pages of a piece; q, out, m
+// and l point at the first head. A first_page of 0 starts them; pieces then follow in ascending
+// order without a gap. out is a query's result, the same bits as attention() gives, once the page
+// of its position was taken. No window.
+void attention_piece(const AttentionArgs& args, const AttentionPiece& piece, const float* q,
+                     std::span<const AttentionQuery> queries, float* out, ThreadPool& pool);
 
 }  // namespace sampan

@@ -73,9 +73,14 @@ class TileRun {
 
   void run(const float* q, float* out) {
     gather(q);
-    const std::int64_t first_page = first_visible(0) / kPage;
-    const std::int64_t last_page = queries_[tile_.queries - 1].position / kPage;
-    for (std::int64_t page = first_page; page <= last_page; ++page) reduce_page(page);
+    std::int64_t page = first_visible(0) / kPage;
+    end_page_ = queries_[tile_.queries - 1].position / kPage + 1;
+    if (const AttentionPiece* piece = problem_.piece) {
+      if (piece->first_page > 0) resume(out);
+      page = piece->first_page;
+      end_page_ = std::min(end_page_, piece->end_page);
+    }
+    for (; page < end_page_; ++page) reduce_page(page);
     scatter(out);
   }
 
@@ -87,8 +92,8 @@ class TileRun {
 
   // Index among all (query, head) of the tile's first head of one of its queries.
   std::int64_t first_head(std::int64_t query) const {
-    const std::int64_t heads = problem_.groups * problem_.group_heads;
-    return (tile_.query + query) * heads + group_ * problem_.group_heads + tile_.head;
+    return (tile_.query + query) * problem_.row_heads() + group_ * problem_.group_heads +
+           tile_.head;
   }
 
   void gather(const float* q) {
@@ -106,8 +111,26 @@ class TileRun {
   void scatter(float* out) {
     for (std::int64_t i = 0; i < tile_.queries; ++i) {
       const std::int64_t row = i * tile_.heads;
-      table_.divide(o_row(row), l_ + row, tile_.heads, problem_.o_dims,
-                    out + first_head(i) * problem_.o_dims);
+      const std::int64_t head = first_head(i);
+      float* const to = out + head * problem_.o_dims;
+      if (queries_[i].position / kPage < end_page_) {
+        table_.divide(o_row(row), l_ + row, tile_.heads, problem_.o_dims, to);
+        continue;
+      }
+      std::copy_n(o_row(row), tile_.heads * problem_.o_dims, to);
+      std::copy_n(m_ + row, tile_.heads, problem_.piece->m + head);
+      std::copy_n(l_ + row, tile_.heads, problem_.piece->l + head);
+    }
+  }
+
+  // Goes on from what scatter() left at the end of the piece before.
+  void resume(const float* out) {
+    for (std::int64_t i = 0; i < tile_.queries; ++i) {
+      const std::int64_t row = i * tile_.heads;
+      const std::int64_t head = first_head(i);
+      std::copy_n(out + head * problem_.o_dims, tile_.heads * problem_.o_dims, o_row(row));
+      std::copy_n(problem_.piece->m + head, tile_.heads, m_ + row);
+      std::copy_n(problem_.piece->l + head, tile_.heads, l_ + row);
     }
   }
 
@@ -129,7 +152,8 @@ class TileRun {
     const std::int64_t row = begin * tile_.heads;
     const std::int64_t rows = (end - begin) * tile_.heads;
     page_ = queries_[0].pages[page];
-    next_ = start + kPage <= queries_[end - 1].position ? queries_[0].pages[page + 1] : nullptr;
+    const bool goes_on = start + kPage <= queries_[end - 1].position && page + 1 < end_page_;
+    next_ = goes_on ? queries_[0].pages[page + 1] : nullptr;
     problem_.cache.score(page_, next_, group_, q_row(row), rows, first_[row], end_[row + rows - 1],
                          p_row(row));
     table_.softmax(p_row(row), rows, problem_.scale, first_ + row, end_ + row, m_ + row, l_ + row,
@@ -179,6 +203,7 @@ class TileRun {
   Scratch& scratch_;
   const std::byte* page_ = nullptr;
   const std::byte* next_ = nullptr;
+  std::int64_t end_page_ = 0;  // of those that are read
   std::int32_t first_[kMaxTileRows];
   std::int32_t end_[kMaxTileRows];
   float m_[kMaxTileRows];
@@ -260,10 +285,13 @@ std::vector<Tile> plan(std::span<const AttentionQuery> queries, std::int64_t gro
 }
 
 std::int64_t multiply_adds(const TiledAttention& problem, std::span<const AttentionQuery> queries) {
+  const std::int64_t start = problem.piece ? problem.piece->first_page * kPage : 0;
+  const std::int64_t most = problem.piece ? problem.piece->end_page * kPage - start
+                                          : std::numeric_limits<std::int64_t>::max();
   std::int64_t visible = 0;
   for (const AttentionQuery& query : queries) {
-    SAMPAN_CHECK(query.position >= 0 && query.pages != nullptr);
-    const std::int64_t all = std::int64_t{query.position} + 1;
+    SAMPAN_CHECK(query.position >= start && query.pages != nullptr);
+    const std::int64_t all = std::min(query.position + 1 - start, most);
     visible += problem.window > 0 ? std::min(all, problem.window) : all;
   }
   return visible * problem.groups * problem.group_heads * (problem.q_dims + problem.o_dims);

@@ -47,10 +47,13 @@ struct TiledAttention {
   std::int64_t q_width;  // of a row as the cache reads it: q_dims, then zeros
   std::int64_t o_dims;   // of a head, in out
   float scale;
-  std::int64_t window;  // as AttentionArgs
+  std::int64_t window;          // as AttentionArgs
+  const AttentionPiece* piece;  // null: all of it
+
+  std::int64_t row_heads() const { return piece ? piece->row_heads : groups * group_heads; }
 };
 
-// q (queries, groups * group_heads, q_dims), out (queries, groups * group_heads, o_dims).
+// q (queries, row_heads, q_dims), out (queries, row_heads, o_dims).
 void attend(const AttentionTable& table, const TiledAttention& problem, const float* q,
             std::span<const AttentionQuery> queries, float* out, ThreadPool& pool);
 

@@ -159,7 +159,8 @@ void latent_attention_with(const AttentionTable& table, const LatentAttentionArg
   SAMPAN_CHECK(args.heads >= 1);
   const auto run = [&](const PagedCache& cache) {
     const TiledAttention problem = {
-        cache, 1, args.heads, layout.row_dim(), layout.width(), layout.latent_dim, args.scale, 0};
+        cache,      1, args.heads, layout.row_dim(), layout.width(), layout.latent_dim,
+        args.scale, 0, nullptr};
     attend(table, problem, q, queries, out, pool);
   };
   if (layout.dtype == DType::kF32) {

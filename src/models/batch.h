@@ -24,6 +24,7 @@ struct Batch {
     std::int32_t rope_length = 0;
     const KvPages* sequence = nullptr;
     bool wants_logits = false;
+    bool wants_hidden = false;
   };
   std::vector<Token> tokens;
 
@@ -31,6 +32,11 @@ struct Batch {
   std::int64_t logit_rows() const {
     std::int64_t rows = 0;
     for (const Token& token : tokens) rows += token.wants_logits ? 1 : 0;
+    return rows;
+  }
+  std::int64_t hidden_rows() const {
+    std::int64_t rows = 0;
+    for (const Token& token : tokens) rows += token.wants_hidden ? 1 : 0;
     return rows;
   }
 };

@@ -51,6 +51,19 @@ std::vector<float> to_floats(const TensorView& view) {
   return values;
 }
 
+WeightMatrix transposed(const TensorView& matrix, ThreadPool& pool) {
+  TensorView from = matrix;
+  std::vector<float> values;
+  if (activation_kind(matrix.dtype) != ActivationKind::kFloat) {
+    values = to_floats(matrix);
+    from = {DType::kF32, matrix.shape, reinterpret_cast<const std::byte*>(values.data())};
+  }
+  std::vector<std::byte> turned(static_cast<std::size_t>(from.bytes()));
+  transpose(from.data, from.rows(), from.columns(), dtype_info(from.dtype).block_bytes, turned.data());
+  // An order of rows asks for a copy of its own.
+  return WeightMatrix::make({from.dtype, {from.columns(), from.rows()}, turned.data()}, ascending(0, from.columns()), pool);
+}
+
 ModelConfig read_config(const std::filesystem::path& path, const TensorFiles& files) {
   if (files.gguf() == nullptr) {
     const std::filesystem::path folder = std::filesystem::is_directory(path) ? path : path.parent_path();
@@ -71,9 +84,21 @@ ModelConfig read_config(const std::filesystem::path& path, const TensorFiles& fi
 
 Checkpoint::Checkpoint(const std::filesystem::path& path)
     : files_(TensorFiles::open(path)), config_(read_config(path, files_)) {
-  if (files_.gguf() != nullptr || files_.find("model.embed_tokens.weight") != nullptr) return;
-  bare_names_ = files_.find("embed_tokens.weight") != nullptr;
-  if (files_.find("language_model.model.embed_tokens.weight") != nullptr) prefix_ = "language_model.";
+  if (files_.gguf() == nullptr && files_.find("model.embed_tokens.weight") == nullptr) {
+    bare_names_ = files_.find("embed_tokens.weight") != nullptr;
+    if (files_.find("language_model.model.embed_tokens.weight") != nullptr) prefix_ = "language_model.";
+  }
+  // transformers saves models without the layer that their configuration names.
+  if (!has(fmt::format("model.layers.{}.hnorm.weight", config_.layers))) leave_out_prediction();
+}
+
+void Checkpoint::leave_out_prediction() {
+  config_.mtp_layers = 0;
+  if (config_.moe) config_.moe->layers.resize(static_cast<std::size_t>(config_.layers));
+}
+
+void Checkpoint::set_mla_mode(MlaMode mode) {
+  if (config_.mla) config_.mla->mode = mode;
 }
 
 std::string Checkpoint::stored_name(std::string_view name) const {
@@ -131,13 +156,18 @@ WeightMatrix Checkpoint::matrix_rows(std::string_view name, std::int64_t all_row
   return WeightMatrix::make(row_range(tensor(name, {all_rows, columns}), first_row, rows), pool);
 }
 
-WeightMatrix Checkpoint::stacked_matrix(std::string_view name, std::int64_t index, std::int64_t count, std::int64_t rows,
-                                        std::int64_t columns, ThreadPool& pool) const {
+TensorView Checkpoint::stacked(std::string_view name, std::int64_t index, std::int64_t count, std::int64_t rows,
+                               std::int64_t columns) const {
   // ik_llama.cpp's files have such a tensor flat.
   const std::optional<TensorView> view = files_.find_view(stored_name(name));
   const bool is_flat = view && view->shape.size() == 2;
   const Shape shape = is_flat ? Shape{count * rows, columns} : Shape{count, rows, columns};
-  return WeightMatrix::make(row_range(tensor(name, shape), index * rows, rows), pool);
+  return row_range(tensor(name, shape), index * rows, rows);
+}
+
+WeightMatrix Checkpoint::stacked_matrix(std::string_view name, std::int64_t index, std::int64_t count, std::int64_t rows,
+                                        std::int64_t columns, ThreadPool& pool) const {
+  return WeightMatrix::make(stacked(name, index, count, rows, columns), pool);
 }
 
 WeightMatrix Checkpoint::row_matrix(std::string_view name, std::int64_t columns, ThreadPool& pool) const {
@@ -201,20 +231,23 @@ std::vector<std::span<const std::byte>> Checkpoint::expert_bytes(const std::stri
 
 WeightMatrix Checkpoint::transposed_rows(std::string_view name, std::int64_t all_rows, std::int64_t first_row, std::int64_t rows,
                                          std::int64_t columns, ThreadPool& pool) const {
-  TensorView part;
-  std::vector<float> values;
   if (const auto source = quantized(name, all_rows, columns)) {
-    values.resize(static_cast<std::size_t>(rows * columns));
+    std::vector<float> values(static_cast<std::size_t>(rows * columns));
     source->dequantize_rows(first_row, rows, values.data());
-  } else {
-    part = row_range(tensor(name, {all_rows, columns}), first_row, rows);
-    if (activation_kind(part.dtype) != ActivationKind::kFloat) values = to_floats(part);
+    return transposed({DType::kF32, {rows, columns}, reinterpret_cast<const std::byte*>(values.data())}, pool);
   }
-  if (!values.empty()) part = {DType::kF32, {rows, columns}, reinterpret_cast<const std::byte*>(values.data())};
-  std::vector<std::byte> turned(static_cast<std::size_t>(part.bytes()));
-  transpose(part.data, rows, columns, dtype_info(part.dtype).block_bytes, turned.data());
-  // An order of rows asks for a copy of its own.
-  return WeightMatrix::make({part.dtype, {columns, rows}, turned.data()}, ascending(0, columns), pool);
+  return transposed(row_range(tensor(name, {all_rows, columns}), first_row, rows), pool);
+}
+
+WeightMatrix Checkpoint::transposed_stacked(std::string_view name, std::int64_t index, std::int64_t count, std::int64_t rows,
+                                            std::int64_t columns, ThreadPool& pool) const {
+  return transposed(stacked(name, index, count, rows, columns), pool);
+}
+
+std::int64_t Checkpoint::transposed_element_bytes(std::string_view name) const {
+  const TensorDescriptor* const found = files_.find(stored_name(name));
+  const bool is_kept = found != nullptr && (found->dtype == DType::kF16 || found->dtype == DType::kBF16);
+  return is_kept ? 2 : 4;
 }
 
 std::vector<float> Checkpoint::vector(std::string_view name, std::int64_t size, std::int64_t permuted_heads) const {

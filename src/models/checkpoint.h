@@ -27,9 +27,15 @@ class Checkpoint {
   explicit Checkpoint(const std::filesystem::path& path);
 
   const ModelConfig& config() const { return config_; }
+  // From here on as if the files had no layer of multi-token prediction.
+  void leave_out_prediction();
+  // How the model that is made of it computes latent attention; no effect where it has none.
+  void set_mla_mode(MlaMode mode);
   const TensorFiles& files() const { return files_; }
 
   bool has(std::string_view name) const;
+  // Bytes of an element of what transposed_rows() makes of this tensor.
+  std::int64_t transposed_element_bytes(std::string_view name) const;
   // Throws Error kInvalidData when the tensor is missing or its shape is another (naming both).
   TensorView tensor(std::string_view name, const Shape& shape) const;
   // A matrix for products (rows = outputs), plain or in the quantised form that the configuration names; kUnsupported for a type
@@ -58,6 +64,9 @@ class Checkpoint {
   // that is a float type, else F32. Owned.
   WeightMatrix transposed_rows(std::string_view name, std::int64_t all_rows, std::int64_t first_row, std::int64_t rows,
                                std::int64_t columns, ThreadPool& pool) const;
+  // The transpose of matrix `index` of a tensor as stacked_matrix() takes it, of a type as above.
+  WeightMatrix transposed_stacked(std::string_view name, std::int64_t index, std::int64_t count, std::int64_t rows,
+                                  std::int64_t columns, ThreadPool& pool) const;
   // A vector as floats (norm weights, biases); put back in the HF order as above.
   std::vector<float> vector(std::string_view name, std::int64_t size, std::int64_t permuted_heads = 0) const;
 
@@ -67,6 +76,7 @@ class Checkpoint {
   Source expert_source(const std::string& prefix, std::int64_t expert, ExpertPart part) const;
   std::optional<QuantizedMatrix> quantized(std::string_view name, std::int64_t rows, std::int64_t columns) const;
   std::string stored_name(std::string_view name) const;
+  TensorView stacked(std::string_view name, std::int64_t index, std::int64_t count, std::int64_t rows, std::int64_t columns) const;
   std::vector<std::int64_t> unpermuted_rows(std::int64_t rows, std::int64_t heads) const;
 
   TensorFiles files_;

@@ -39,6 +39,10 @@ struct RopeConfig {
   std::vector<float> divisors;        // kDivisors: (head_dim / 2)
 };
 
+// How latent attention is computed (docs/adr/0006-absorbed-latent-attention.md). By length gives up that a text's bits do not depend
+// on how it was cut into chunks.
+enum class MlaMode : std::uint8_t { kAbsorbed, kExpanded, kByLength };
+
 // Multi-head latent attention (DeepSeek-AI 2024, "DeepSeek-V2"): queries, keys and values by way of low-rank latents. A head's
 // query and key are [nope_dim | rope_dim] wide, of which the last part is rotated; the key's rotated part is shared by all heads.
 struct MlaConfig {
@@ -49,6 +53,7 @@ struct MlaConfig {
   std::int64_t value_dim = 0;
   bool interleaved = true;  // pairs (2 i, 2 i + 1) are rotated, else (i, i + rope_dim / 2)
   float latent_norm_eps = 1e-6f;  // of the two latents' norms, whatever rms_norm_eps is (transformers)
+  MlaMode mode = MlaMode::kAbsorbed;  // of this run, no property of the model
 };
 
 enum class RouterScore : std::uint8_t { kSoftmax, kSigmoid };
@@ -69,7 +74,7 @@ struct MoeConfig {
   GroupScore group_score = GroupScore::kBest;
   bool normalize = false;  // the weights of a token's experts sum to one
   float scale = 1.0f;      // multiplies the weights
-  std::vector<bool> layers;  // (layers) true: mixture; false: one dense MLP of ModelConfig::intermediate_size
+  std::vector<bool> layers;  // (cache_layers) true: mixture; false: one dense MLP of ModelConfig::intermediate_size
 };
 
 // What a model is, as numbers: everything that forward() and the memory plan need to know, read and range-checked once.
@@ -82,6 +87,8 @@ struct ModelConfig {
   std::int64_t hidden_size = 0;
   std::int64_t intermediate_size = 0;
   std::int64_t layers = 0;
+  // Behind them: 1 where the files have a layer of multi-token prediction that is to be used, else 0.
+  std::int64_t mtp_layers = 0;
   std::int64_t heads = 0;
   std::int64_t kv_heads = 0;
   std::int64_t head_dim = 0;  // of a query and a key; nope_dim + rope_dim with latent attention
@@ -102,6 +109,7 @@ struct ModelConfig {
   std::vector<std::int32_t> eos_ids;
   std::optional<std::int32_t> bos_id;
 
+  std::int64_t cache_layers() const { return layers + mtp_layers; }
   std::int64_t q_size() const { return heads * head_dim; }
   std::int64_t kv_size() const { return kv_heads * head_dim; }
   std::int64_t rotary_dim() const { return mla ? mla->rope_dim : head_dim; }

@@ -74,6 +74,22 @@ void read_grouped_heads(const GgufKeys& keys, const TensorFiles& files, ModelCon
   }
 }
 
+// block_count counts the layers of multi-token prediction where the file has them, and sometimes where it does not.
+void read_depth(const GgufKeys& keys, const TensorFiles& files, const Family& family, ModelConfig& config) {
+  const std::int64_t blocks = keys.integer("block_count", 1, 4096);
+  const std::int64_t predicting = keys.integer_or("nextn_predict_layers", 0, 4096, 0);
+  config.layers = blocks;
+  for (std::int64_t i = 1; i < blocks + std::min<std::int64_t>(predicting, 1); ++i) {
+    if (files.find(fmt::format("blk.{}.nextn.hnorm.weight", i)) == nullptr) continue;
+    config.layers = i;
+    config.mtp_layers = family.latent_attention ? 1 : 0;
+    return;
+  }
+  if (predicting < blocks && files.find(fmt::format("blk.{}.attn_norm.weight", blocks - 1)) == nullptr) {
+    config.layers = blocks - predicting;
+  }
+}
+
 }  // namespace
 
 ModelConfig config_from_gguf(const GgufFile& gguf, const TensorFiles& files, std::vector<float> divisors) {
@@ -88,7 +104,7 @@ ModelConfig config_from_gguf(const GgufFile& gguf, const TensorFiles& files, std
   // Absent where no layer has a dense MLP.
   config.intermediate_size = keys.integer_or("feed_forward_length", 0, 1 << 20,
                                              keys.integer_or("expert_feed_forward_length", 1, 1 << 20, 0));
-  config.layers = keys.integer("block_count", 1, 4096);
+  read_depth(keys, files, family, config);
   config.heads = keys.integer("attention.head_count", 1, 1 << 20);
   if (family.latent_attention) {
     read_mla(keys, files, config);

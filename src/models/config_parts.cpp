@@ -75,7 +75,7 @@ void read_deepseek_experts(const JsonObject& json, ModelConfig& config) {
   moe.scale = static_cast<float>(json.number_or("routed_scaling_factor", 1.0));
   const std::int64_t first = json.integer_or("first_k_dense_replace", 0, kMaxLayers, 0);
   const std::int64_t step = json.integer_or("moe_layer_freq", 1, kMaxLayers, 1);
-  for (std::int64_t i = 0; i < config.layers; ++i) moe.layers.push_back(i >= first && i % step == 0);
+  for (std::int64_t i = 0; i < config.cache_layers(); ++i) moe.layers.push_back(i >= first && i % step == 0);
   moe.groups = json.integer_or("n_group", 1, moe.experts, 1);
   moe.groups_kept = json.integer_or("topk_group", 1, moe.experts, moe.groups);
   check_experts(moe, json.label());
@@ -107,7 +107,7 @@ void read_experts(const GgufKeys& keys, const TensorFiles& files, ModelConfig& c
   if (moe.experts == 0) return;
   moe.experts_per_token = keys.integer("expert_used_count", 1, kMaxExperts);
   std::int64_t first_sparse = -1;
-  for (std::int64_t i = 0; i < config.layers; ++i) {
+  for (std::int64_t i = 0; i < config.cache_layers(); ++i) {
     moe.layers.push_back(files.find(fmt::format("blk.{}.ffn_gate_inp.weight", i)) != nullptr);
     if (moe.layers.back() && first_sparse < 0) first_sparse = i;
   }

@@ -1,21 +1,19 @@
 #pragma once
 
-#include <variant>
+#include <memory>
+#include <optional>
 #include <vector>
 
-#include "models/blocks/attention.h"
-#include "models/blocks/mla.h"
-#include "models/blocks/mlp.h"
-#include "models/blocks/moe.h"
+#include "models/blocks/layer.h"
 #include "models/checkpoint.h"
 #include "models/model.h"
+#include "models/mtp.h"
 
 namespace sampan {
 
-// The decoder that all families here share (Vaswani et al. 2017; Touvron et al. 2023): per layer
-//   x += attention(norm(x));  x += mlp(norm(x))
-// and logits = head(norm(x)). Attention is of grouped heads or of latents, the MLP dense or a mixture of experts; for the rest
-// families differ by ModelConfig's numbers and flags.
+// The decoder that all families here share: layers one after the other (blocks/layer.h), and logits = head(norm(x)). Attention is of
+// grouped heads or of latents, the MLP dense or a mixture of experts; for the rest families differ by ModelConfig's numbers and
+// flags.
 class DecoderModel : public Model {
  public:
   // Takes the checkpoint, whose mapped weights it goes on reading. Repacks block types on all threads of the pool; experts that
@@ -28,30 +26,26 @@ class DecoderModel : public Model {
   std::int64_t bytes_per_token() const override;
   std::int64_t macs_per_token() const override;
   DType default_kv_dtype() const override;
-  void forward(const Batch& batch, DType kv_dtype, Workspace& workspace, ThreadPool& pool, float* logits) const override;
+  void forward(const Batch& batch, DType kv_dtype, Workspace& workspace, ThreadPool& pool, ForwardOutput output) const override;
+  void forward_mtp(const Batch& batch, const float* hidden, DType kv_dtype, Workspace& workspace, ThreadPool& pool,
+                   ForwardOutput output) const override;
 
  private:
-  struct Layer {
-    std::vector<float> attention_norm;  // (hidden)
-    std::vector<float> mlp_norm;        // (hidden)
-    std::variant<AttentionBlock, MlaBlock> attention;
-    std::variant<MlpBlock, MoeBlock> mlp;
-  };
   struct Scratch;
 
-  void attend(const Layer& layer, const AttentionContext& context, Scratch& scratch, ThreadPool& pool) const;
-  void feed_forward(std::size_t layer, Scratch& scratch, ThreadPool& pool) const;
-  const MoeBlock* mixture(std::size_t layer) const;
-  void embed(const Batch& batch, float* x) const;
+  AttentionContext begin(const Batch& batch, DType kv_dtype, Scratch& scratch) const;
   void rope_angles_of(const Batch& batch, Scratch& scratch) const;
-  void head(const Batch& batch, Scratch& scratch, ThreadPool& pool, float* logits) const;
+  // The results of the batch from its residual stream.
+  void finish(const Batch& batch, const std::vector<float>& norm, const WeightMatrix& head, Scratch& scratch, ThreadPool& pool,
+              ForwardOutput output) const;
 
   Checkpoint checkpoint_;
   TensorView embedding_;  // (vocab, hidden), in the file
-  std::vector<Layer> layers_;
+  std::vector<DecoderLayer> layers_;
   std::unique_ptr<ExpertStore> experts_;  // where there are any
   std::vector<float> final_norm_;  // (hidden)
   WeightMatrix head_;              // (vocab, hidden)
+  std::optional<MtpModule> mtp_;
   std::vector<float> inverse_frequencies_;  // (rotary_dim / 2); unless the rope depends on the length
 };
 

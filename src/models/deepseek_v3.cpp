@@ -11,6 +11,8 @@ namespace {
 void configure_json(const JsonObject& json, ModelConfig& config) {
   config.qkv_bias = config.attention_out_bias = json.boolean_or("attention_bias", false);
   config.mla->interleaved = json.boolean_or("rope_interleave", true);
+  // Several such layers predict further ahead in turn; one, applied again, does as published models have it.
+  if (json.integer_or("num_nextn_predict_layers", 0, 4096, 0) > 0) config.mtp_layers = 1;
   read_deepseek_experts(json, config);
   if (!config.moe) return;
   const std::string method = json.string_or("topk_method", "noaux_tc");

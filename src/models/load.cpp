@@ -1,7 +1,9 @@
 #include "models/load.h"
 
 #include <algorithm>
+#include <charconv>
 
+#include "base/error.h"
 #include "base/memory.h"
 #include "models/decoder.h"
 
@@ -17,7 +19,8 @@ std::int64_t attention_floats(const ModelConfig& c) {
   if (!c.mla) return 2 * c.q_size() + 2 * c.kv_size();
   const MlaConfig& mla = *c.mla;
   const std::int64_t width = mla.kv_lora_rank + mla.rope_dim;
-  return mla.q_lora_rank + width + c.heads * (c.head_dim + width + mla.kv_lora_rank + mla.value_dim);
+  const std::int64_t absorbed = mla.mode == MlaMode::kExpanded ? 0 : width + mla.kv_lora_rank;
+  return mla.q_lora_rank + width + c.heads * (c.head_dim + absorbed + mla.value_dim);
 }
 
 // Types of which products keep a packed copy: GGUF's blocks, and those in which quantised safetensors store codes.
@@ -33,6 +36,39 @@ std::int64_t mixture_floats(const ModelConfig& c) {
   const MoeConfig& moe = *c.moe;
   const std::int64_t pair = 2 * moe.intermediate_size + c.hidden_size;
   return moe.experts + moe.experts_per_token * pair + 2 * moe.shared_intermediate_size + c.hidden_size;
+}
+
+// The layer that a tensor belongs to ("model.layers.3.mlp.…", "blk.3.…"), or -1.
+std::int64_t layer_of(std::string_view name) {
+  for (const std::string_view marker : {"layers.", "blk."}) {
+    const std::size_t at = name.find(marker);
+    if (at == std::string_view::npos) continue;
+    std::int64_t layer = -1;
+    std::from_chars(name.data() + at + marker.size(), name.data() + name.size(), layer);
+    return layer;
+  }
+  return -1;
+}
+
+bool experts_fit(const Checkpoint& checkpoint, std::int64_t memory) {
+  return packed_experts_bytes(checkpoint) <= expert_budget(checkpoint, memory);
+}
+
+void choose_prediction(const std::filesystem::path& path, const LoadOptions& options, Checkpoint& checkpoint) {
+  const bool has_layer = checkpoint.config().mtp_layers > 0;
+  if (options.prediction == Prediction::kRequire) {
+    if (has_layer) return;
+    fail(ErrorCode::kUnsupported, "{}: the files have no layer of multi-token prediction to draft tokens with", printable(path.string(), 300));
+  }
+  if (!has_layer) return;
+  if (options.prediction == Prediction::kWherePossible) {
+    if (!checkpoint.config().moe || experts_fit(checkpoint, options.memory)) return;
+    Checkpoint trunk(path);
+    trunk.set_mla_mode(options.mla);
+    trunk.leave_out_prediction();
+    if (!experts_fit(trunk, options.memory)) return;
+  }
+  checkpoint.leave_out_prediction();
 }
 
 }  // namespace
@@ -53,6 +89,8 @@ std::int64_t expert_budget(const Checkpoint& checkpoint, std::int64_t memory) {
 
 std::unique_ptr<Model> load_model(const std::filesystem::path& path, ThreadPool& pool, const LoadOptions& options) {
   Checkpoint checkpoint(path);
+  checkpoint.set_mla_mode(options.mla);
+  choose_prediction(path, options, checkpoint);
   const std::int64_t budget = checkpoint.config().moe ? expert_budget(checkpoint, options.memory) : 0;
   return std::make_unique<DecoderModel>(std::move(checkpoint), budget, pool);
 }
@@ -61,15 +99,20 @@ MemoryPlan plan_memory(const Checkpoint& checkpoint, DType kv_dtype, std::int64_
   const ModelConfig& c = checkpoint.config();
   MemoryPlan plan;
   for (const TensorDescriptor& tensor : checkpoint.files().tensors()) {
+    if (layer_of(tensor.name) >= c.cache_layers()) continue;
     const auto bytes = static_cast<std::int64_t>(tensor.bytes);
     plan.mapped_weight_bytes += bytes;
     if (is_packed(tensor.dtype)) plan.packed_weight_bytes += bytes;
   }
+  if (c.mla) {
+    for (std::int64_t i = 0; i < c.cache_layers(); ++i) plan.packed_weight_bytes += transposed_mla_bytes(checkpoint, i);
+  }
   plan.packed_expert_bytes = packed_experts_bytes(checkpoint);
-  plan.kv_bytes_per_token = c.layers * kv_page_bytes(c, kv_dtype) / kKvPagePositions;
+  plan.kv_bytes_per_token = c.cache_layers() * kv_page_bytes(c, kv_dtype) / kKvPagePositions;
   const std::int64_t floats_per_token =
       4 * c.hidden_size + c.rotary_dim() + attention_floats(c) + 2 * c.intermediate_size + mixture_floats(c);
   plan.workspace_bytes = chunk * floats_per_token * static_cast<std::int64_t>(sizeof(float));
+  if (c.mla && c.mla->mode != MlaMode::kAbsorbed) plan.workspace_bytes += expanded_scratch_bytes(c);
   return plan;
 }
 

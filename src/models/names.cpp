@@ -18,6 +18,13 @@ constexpr std::array<NamePair, 3> kModelNames = {{
 
 constexpr auto kLayerNames = std::to_array<NamePair>({
     {"input_layernorm.", "attn_norm."},
+    // The layer of multi-token prediction.
+    {"enorm.", "nextn.enorm."},
+    {"hnorm.", "nextn.hnorm."},
+    {"eh_proj.", "nextn.eh_proj."},
+    {"embed_tokens.", "nextn.embed_tokens."},
+    {"shared_head.norm.", "nextn.shared_head_norm."},
+    {"shared_head.head.", "nextn.shared_head_head."},
     {"self_attn.q_proj.", "attn_q."},
     {"self_attn.k_proj.", "attn_k."},
     {"self_attn.v_proj.", "attn_v."},

@@ -23,10 +23,15 @@ def cpu_flags():
         return set(re.search(r"^flags\s*:(.*)$", file.read(), re.MULTILINE).group(1).split())
 
 
+def supported_isas():
+    flags = cpu_flags()
+    return ["reference"] + ["avx2"] * ("avx2" in flags) + ["avx512"] * ("avx512_vnni" in flags)
+
+
 class Logits(CliTest):
-    def floats(self, model, ids, **options):
+    def floats(self, model, ids, *arguments, **options):
         output = self.folder / "logits"
-        self.ok("logits", model, "--ids", ids_text(ids), "--output", output, **options)
+        self.ok("logits", model, "--ids", ids_text(ids), "--output", output, *arguments, **options)
         return output.read_bytes()
 
     def test_every_position_as_little_endian_floats(self):
@@ -42,7 +47,7 @@ class Logits(CliTest):
                 self.assertLessEqual(abs(difference), 2e-4 * golden["max_abs_logit"])
 
     def test_same_bits_on_every_instruction_set_and_thread_count(self):
-        isas = ["reference"] + ["avx2"] * ("avx2" in cpu_flags()) + ["avx512"] * ("avx512_vnni" in cpu_flags())
+        isas = supported_isas()
         for model in ("llama_odd", "qwen3_all_types.gguf", "llama_q8_0.gguf", "qwen3_q4_0.gguf", "llama_sharded_f16"):
             ids = [i * 37 % 71 for i in range(70)]
             bits = {self.floats(MODELS / model, ids, env={"SAMPAN_ISA": isa}) for isa in isas}
@@ -50,6 +55,18 @@ class Logits(CliTest):
             output = self.folder / "threads"
             self.ok("logits", MODELS / model, "--ids", ids_text(ids), "--output", output, "--threads", "3")
             self.assertEqual({output.read_bytes()}, bits, model)
+
+    def test_each_form_of_latent_attention_has_bits_of_its_own(self):
+        ids = [i * 37 % 71 for i in range(230)]
+        for model in ("deepseek_v3", "deepseek2_q8_0.gguf"):
+            bits = {}
+            for form in ("absorbed", "expanded", "by-length"):
+                bits[form] = {self.floats(MODELS / model, ids, "--mla", form, env={"SAMPAN_ISA": isa}) for isa in supported_isas()}
+                self.assertEqual(len(bits[form]), 1, f"{model} {form}")
+            self.assertEqual(bits["by-length"], bits["expanded"])
+            self.assertNotEqual(bits["absorbed"], bits["expanded"])
+            self.assertEqual({self.floats(MODELS / model, ids)}, bits["absorbed"])
+        self.refused("logits", MODELS / "qwen3", "--ids", "1", "--output", self.folder / "x", "--mla", "both", says="--mla")
 
     def test_unknown_instruction_set(self):
         self.refused(
@@ -90,6 +107,34 @@ class Generate(CliTest):
     def test_parameter_ranges(self):
         self.refused("generate", "nano", "--ids", "1", "--temperature", "-1", says="temperature is -1")
         self.refused("generate", "nano", "--ids", "1", "--top-p", "2", says="top_p is 2")
+
+
+class Speculation(CliTest):
+    models = (MODELS / "deepseek_v3_mtp_bf16", MODELS / "deepseek2_mtp_bf16.gguf")
+
+    def test_the_same_ids_with_and_without_drafts(self):
+        isas = ["reference"] + ["avx2"] * ("avx2" in cpu_flags()) + ["avx512"] * ("avx512_vnni" in cpu_flags())
+        sampling = ("--temperature", "0.9", "--seed", "3", "--repetition-penalty", "1.1", "--max-tokens", "80", "--ignore-eos", "--json")
+        for model in self.models:
+            command = ("generate", model, "--ids", "3,1,4,1,5,9", *sampling)
+            expected = self.json(*command, "--speculate", "off")
+            self.assertEqual(len(expected["ids"]), 80)
+            self.assertEqual(self.json(*command), expected)
+            for isa in isas:
+                for depth in (1, 3):
+                    drafted = self.json(*command, "--speculate", "on", "--speculate-depth", depth, env={"SAMPAN_ISA": isa})
+                    self.assertEqual(drafted, expected, (model, isa, depth))
+
+    def test_models_that_cannot_draft(self):
+        for model in (NANO, MODELS / "deepseek_v3", MODELS / "deepseek2_v3_bf16.gguf"):
+            command = ("generate", model, "--ids", "3,1,4", "--greedy", "--max-tokens", "5")
+            self.refused(*command, "--speculate", "on", says="no layer of multi-token prediction")
+            self.assertEqual(self.ok(*command, "--speculate", "auto"), self.ok(*command, "--speculate", "off"))
+        self.assertNotEqual(run("run", "nano", "hi", "--speculate", "maybe").returncode, 0)
+
+    def test_show_counts_the_layer(self):
+        self.assertIn("prediction", self.ok("show", self.models[0]))
+        self.assertNotIn("prediction", self.ok("show", MODELS / "deepseek_v3"))
 
 
 class Perplexity(CliTest):
@@ -187,6 +232,13 @@ class Bench(CliTest):
         result = self.json("bench", "nano", "--prompt", "64", "--generate", "8", "--repeats", "1", "--json")
         for key in ("prefill_tokens_per_second", "decode_tokens_per_second", "peak_read_gb_per_second", "peak_int8_gmac_per_second"):
             self.assertGreater(result[key], 0)
+
+    def test_depths_go_one_by_one(self):
+        lines = self.ok("bench", "nano", "--prompt", "8", "--generate", "4", "--repeats", "1", "--depth", "0,100", "--json").splitlines()
+        self.assertEqual([json.loads(line)["depth"] for line in lines], [0, 100])
+        text = self.ok("bench", "nano", "--prompt", "8", "--generate", "4", "--repeats", "1", "--depth", "70")
+        self.assertIn("behind 70 tokens", text)
+        self.refused("bench", "nano", "--depth", "1,x", says="--depth")
 
 
 class Run(CliTest):

@@ -25,8 +25,8 @@ class Sequence {
  public:
   Sequence(const KvLayout& layout, std::int64_t length, std::uint32_t seed)
       : layout_(layout),
-        keys_(random_floats(count(length), seed)),
-        values_(random_floats(count(length), seed + 1)),
+        keys_(random_floats(count(length, layout.head_dim), seed)),
+        values_(random_floats(count(length, layout.value_width()), seed + 1)),
         pages_(layout.page_bytes(), length) {
     ThreadPool pool(1);
     std::vector<std::int32_t> positions;
@@ -37,19 +37,19 @@ class Sequence {
 
   std::byte* const* pages() const { return pages_.table(); }
   float key(std::int64_t j, std::int64_t kv_head, std::int64_t d) const {
-    return rounded(keys_[index(j, kv_head, d)]);
+    return rounded(keys_[index(j, kv_head, d, layout_.head_dim)]);
   }
   float value(std::int64_t j, std::int64_t kv_head, std::int64_t d) const {
-    return rounded(values_[index(j, kv_head, d)]);
+    return rounded(values_[index(j, kv_head, d, layout_.value_width())]);
   }
-  std::int64_t length() const { return static_cast<std::int64_t>(keys_.size()) / count(1); }
 
  private:
-  std::size_t count(std::int64_t tokens) const {
-    return static_cast<std::size_t>(tokens * layout_.kv_heads * layout_.head_dim);
+  std::size_t count(std::int64_t tokens, std::int64_t width) const {
+    return static_cast<std::size_t>(tokens * layout_.kv_heads * width);
   }
-  std::size_t index(std::int64_t j, std::int64_t kv_head, std::int64_t d) const {
-    return static_cast<std::size_t>((j * layout_.kv_heads + kv_head) * layout_.head_dim + d);
+  std::size_t index(std::int64_t j, std::int64_t kv_head, std::int64_t d,
+                    std::int64_t width) const {
+    return static_cast<std::size_t>((j * layout_.kv_heads + kv_head) * width + d);
   }
   float rounded(float x) const {
     return layout_.dtype == DType::kF16 ? f16_to_float(float_to_f16(x)) : x;
@@ -74,7 +74,8 @@ struct OneHead {
         args.window > 0 ? std::max<std::int64_t>(0, position - args.window + 1) : 0;
     float m = -std::numeric_limits<float>::infinity();
     float l = 0.0f;
-    std::vector<float> o(static_cast<std::size_t>(head_dim), 0.0f);
+    const std::int64_t value_dim = args.layout.value_width();
+    std::vector<float> o(static_cast<std::size_t>(value_dim), 0.0f);
     for (std::int64_t page = first / 64; page <= position / 64; ++page) {
       float s[64];
       float highest = m;
@@ -97,7 +98,7 @@ struct OneHead {
       for (int i = 0; i < 2; ++i) lane[i] += lane[i + 2];
       l = std::fma(l, c, lane[0] + lane[1]);
       m = highest;
-      for (std::int64_t d = 0; d < head_dim; ++d) {
+      for (std::int64_t d = 0; d < value_dim; ++d) {
         float& sum = o[static_cast<std::size_t>(d)];
         sum = sum * c;
         for (std::int64_t j = 0; j < 64; ++j) {
@@ -125,7 +126,7 @@ struct OneHead {
       weights.push_back(std::exp(dot * double{args.scale}));
       total += weights.back();
     }
-    std::vector<double> o(static_cast<std::size_t>(args.layout.head_dim));
+    std::vector<double> o(static_cast<std::size_t>(args.layout.value_width()));
     for (std::size_t d = 0; d < o.size(); ++d) {
       for (std::int64_t at = first; at <= position; ++at) {
         o[d] += weights[static_cast<std::size_t>(at - first)] / total *
@@ -144,10 +145,11 @@ struct Case {
   std::int64_t window;
   std::int64_t first_position;
   std::int64_t queries;
+  std::int64_t value_dim = 0;
 
   AttentionArgs args() const {
     const float scale = 1.0f / std::sqrt(static_cast<float>(head_dim));
-    return {{kv_heads, head_dim, dtype}, heads, scale, window};
+    return {{kv_heads, head_dim, dtype, value_dim}, heads, scale, window};
   }
 };
 
@@ -160,9 +162,9 @@ std::ostream& operator<<(std::ostream& stream, const Case& c) {
 std::vector<float> attend(Isa isa, const AttentionArgs& args, const float* q,
                           const std::vector<AttentionQuery>& queries, int threads) {
   ThreadPool pool(threads);
-  const std::size_t row = static_cast<std::size_t>(args.heads * args.layout.head_dim);
+  const std::size_t row = static_cast<std::size_t>(args.heads * args.layout.value_width());
   std::vector<float> out(queries.size() * row, kNan);
-  attention_with(attention_table(isa), args, q, queries, out.data(), pool);
+  attention_with(attention_table(isa), args, nullptr, q, queries, out.data(), pool);
   return out;
 }
 
@@ -217,16 +219,18 @@ TEST_P(AttentionTest, CompanyChunksAndThreadsLeaveTheBitsAlone) {
 
 INSTANTIATE_TEST_SUITE_P(
     Shapes, AttentionTest,
-    testing::Values(Case{DType::kF32, 2, 1, 128, 0, 0, 130},
-                    Case{DType::kF16, 2, 1, 128, 0, 0, 130}, Case{DType::kF32, 4, 2, 64, 0, 60, 10},
-                    Case{DType::kF16, 6, 2, 80, 0, 100, 60}, Case{DType::kF32, 3, 3, 24, 0, 0, 70},
-                    Case{DType::kF16, 2, 2, 8, 0, 62, 70}, Case{DType::kF32, 5, 1, 96, 0, 120, 20},
-                    Case{DType::kF16, 2, 1, 256, 0, 63, 3}, Case{DType::kF32, 7, 1, 1, 0, 0, 66},
-                    Case{DType::kF16, 3, 1, 13, 0, 0, 66}, Case{DType::kF32, 2, 2, 37, 0, 50, 40},
-                    Case{DType::kF16, 60, 1, 16, 0, 64, 9}, Case{DType::kF32, 2, 1, 32, 1, 0, 70},
-                    Case{DType::kF16, 2, 1, 32, 5, 60, 70}, Case{DType::kF32, 2, 1, 40, 64, 0, 200},
-                    Case{DType::kF16, 2, 2, 40, 100, 30, 200},
-                    Case{DType::kF32, 4, 2, 64, 0, 700, 1}, Case{DType::kF16, 2, 1, 64, 0, 511, 2}),
+    testing::Values(
+        Case{DType::kF32, 2, 1, 128, 0, 0, 130}, Case{DType::kF16, 2, 1, 128, 0, 0, 130},
+        Case{DType::kF32, 4, 2, 64, 0, 60, 10}, Case{DType::kF16, 6, 2, 80, 0, 100, 60},
+        Case{DType::kF32, 3, 3, 24, 0, 0, 70}, Case{DType::kF16, 2, 2, 8, 0, 62, 70},
+        Case{DType::kF32, 5, 1, 96, 0, 120, 20}, Case{DType::kF16, 2, 1, 256, 0, 63, 3},
+        Case{DType::kF32, 7, 1, 1, 0, 0, 66}, Case{DType::kF16, 3, 1, 13, 0, 0, 66},
+        Case{DType::kF32, 2, 2, 37, 0, 50, 40}, Case{DType::kF16, 60, 1, 16, 0, 64, 9},
+        Case{DType::kF32, 2, 1, 32, 1, 0, 70}, Case{DType::kF16, 2, 1, 32, 5, 60, 70},
+        Case{DType::kF32, 2, 1, 40, 64, 0, 200}, Case{DType::kF16, 2, 2, 40, 100, 30, 200},
+        Case{DType::kF32, 4, 2, 64, 0, 700, 1}, Case{DType::kF16, 2, 1, 64, 0, 511, 2},
+        Case{DType::kF32, 3, 3, 192, 0, 30, 120, 128}, Case{DType::kF16, 4, 2, 96, 0, 0, 70, 64},
+        Case{DType::kF32, 4, 1, 24, 0, 100, 9, 40}, Case{DType::kF16, 2, 2, 13, 20, 60, 70, 5}),
     [](const auto& param_info) { return "case_" + std::to_string(param_info.index); });
 
 TEST(Attention, ThreeHundredQueriesAtOnceOrOneByOne) {
@@ -308,6 +312,88 @@ TEST(Attention, NotANumberInAQueryStaysInItsRow) {
   }
 }
 
+// Pages that are only there while their piece runs, heads in groups.
+std::vector<float> attend_in_pieces(Isa isa, const AttentionArgs& args, const Sequence& sequence,
+                                    const float* q, std::int64_t first, std::int64_t count,
+                                    std::int64_t pages, int threads) {
+  ThreadPool pool(threads);
+  const std::int64_t value_dim = args.layout.value_width();
+  const auto heads = static_cast<std::size_t>(count * args.heads);
+  std::vector<float> out(heads * static_cast<std::size_t>(value_dim), kNan);
+  std::vector<float> m(heads, kNan), l(heads, kNan);
+  const std::int64_t length = first + count;
+  const std::int64_t all = (length + kKvPagePositions - 1) / kKvPagePositions;
+  for (std::int64_t page = 0; page < all; page += pages) {
+    std::vector<std::byte*> table(static_cast<std::size_t>(all), nullptr);
+    const std::int64_t end = std::min(page + pages, all);
+    for (std::int64_t i = page; i < end; ++i) {
+      table[static_cast<std::size_t>(i)] = sequence.pages()[i];
+    }
+    // Those that see nothing of the piece were finished before.
+    const std::int64_t skipped = std::max<std::int64_t>(0, page * kKvPagePositions - first);
+    std::vector<AttentionQuery> queries;
+    for (std::int64_t i = skipped; i < count; ++i) {
+      queries.push_back({static_cast<std::int32_t>(first + i), table.data()});
+    }
+    const std::int64_t at = skipped * args.heads;
+    const AttentionPiece piece = {page, end, args.heads, m.data() + at, l.data() + at};
+    attention_with(attention_table(isa), args, &piece, q + at * args.layout.head_dim, queries,
+                   out.data() + at * value_dim, pool);
+  }
+  return out;
+}
+
+TEST(AttentionPieces, GiveTheBitsOfTheWhole) {
+  for (const Case& c :
+       {Case{DType::kF32, 3, 3, 48, 0, 0, 300, 32}, Case{DType::kF16, 4, 2, 64, 0, 250, 140},
+        Case{DType::kF32, 2, 1, 24, 0, 400, 1}}) {
+    const AttentionArgs args = c.args();
+    const Sequence sequence(args.layout, c.first_position + c.queries, 73);
+    const std::vector<float> q =
+        random_floats(static_cast<std::size_t>(c.queries * c.heads * c.head_dim), 79, 2.0f);
+    const auto queries = consecutive(sequence, c.first_position, c.queries);
+    for (const Isa isa : supported_isas()) {
+      const auto whole = attend(isa, args, q.data(), queries, 1);
+      for (const std::int64_t pages : {1, 2, 3, 100}) {
+        const auto pieces = attend_in_pieces(isa, args, sequence, q.data(), c.first_position,
+                                             c.queries, pages, 1 + static_cast<int>(pages) % 3);
+        EXPECT_TRUE(same_bits(pieces, whole)) << isa_name(isa) << ", " << c << ", " << pages;
+      }
+    }
+  }
+}
+
+// Heads of a row one group after the other, each with keys and values of its own.
+TEST(AttentionPieces, TakeSomeHeadsOfARow) {
+  constexpr std::int64_t kHeads = 5, kDim = 24, kValues = 16, kCount = 90;
+  const std::vector<float> q = random_floats(kCount * kHeads * kDim, 83, 2.0f);
+  std::vector<float> out(kCount * kHeads * kValues, kNan);
+  std::vector<float> m(kCount * kHeads), l(kCount * kHeads);
+  ThreadPool pool(2);
+  for (const auto& [head, heads] : {std::pair<std::int64_t, std::int64_t>{0, 2}, {2, 3}}) {
+    const AttentionArgs args = {{heads, kDim, DType::kF32, kValues}, heads, 0.2f, 0};
+    const Sequence sequence(args.layout, kCount, 89);
+    const auto queries = consecutive(sequence, 0, kCount);
+    for (std::int64_t page = 0; page < 2; ++page) {
+      const std::int64_t at = page * kKvPagePositions * kHeads + head;
+      const AttentionPiece piece = {page, page + 1, kHeads, m.data() + at, l.data() + at};
+      attention_piece(args, piece, q.data() + at * kDim,
+                      std::span(queries).subspan(static_cast<std::size_t>(page * kKvPagePositions)),
+                      out.data() + at * kValues, pool);
+    }
+    for (std::int64_t t = 0; t < kCount; ++t) {
+      for (std::int64_t h = 0; h < heads; ++h) {
+        const std::int64_t row = t * kHeads + head + h;
+        const OneHead one{args, sequence, h, q.data() + row * kDim};
+        const std::vector<float> expected = one.run(t);
+        ASSERT_EQ(std::memcmp(expected.data(), out.data() + row * kValues, kValues * sizeof(float)),
+                  0)
+            << "query " << t << " head " << head + h;
+      }
+    }
+  }
+}
+
 // One query and few kv heads: the heads of a group are spread over the threads.
 TEST(Attention, HeadsOfAGroupApartOrTogether) {
   for (const std::int64_t kv_heads : {1, 2}) {
@@ -335,7 +421,8 @@ TEST(Attention, NoQueriesIsNothingToDo) {
 TEST(StoreKv, LaysKeysAndValuesOutAsTheContractSays) {
   for (const DType dtype : {DType::kF32, DType::kF16}) {
     for (const std::int64_t head_dim : {1, 8, 13, 128}) {
-      const KvLayout layout{3, head_dim, dtype};
+      const std::int64_t value_dim = head_dim == 13 ? 5 : head_dim;
+      const KvLayout layout{3, head_dim, dtype, value_dim};
       const std::int64_t tokens = 150;
       const Sequence sequence(layout, tokens, 53);
       for (std::int64_t t = 0; t < tokens; ++t) {
@@ -343,14 +430,16 @@ TEST(StoreKv, LaysKeysAndValuesOutAsTheContractSays) {
           for (std::int64_t d = 0; d < head_dim; ++d) {
             const std::int64_t slot = t % 64;
             const std::int64_t key = ((h * 4 + slot / 16) * head_dim + d) * 16 + slot % 16;
-            const std::int64_t value = (3 * 64 + h * 64 + slot) * head_dim + d;
+            const std::int64_t value = 3 * 64 * head_dim + (h * 64 + slot) * value_dim + d;
             const std::byte* const page = sequence.pages()[t / 64];
             const auto at = [&](std::int64_t index) {
               if (dtype == DType::kF32) return reinterpret_cast<const float*>(page)[index];
               return f16_to_float(reinterpret_cast<const std::uint16_t*>(page)[index]);
             };
             ASSERT_EQ(at(key), sequence.key(t, h, d));
-            ASSERT_EQ(at(value), sequence.value(t, h, d));
+            if (d < value_dim) {
+              ASSERT_EQ(at(value), sequence.value(t, h, d));
+            }
           }
         }
       }

@@ -11,6 +11,7 @@ Needs gguf, torch, safetensors, transformers and numpy.
 import json
 import math
 import pathlib
+import re
 
 import gguf
 import numpy as np
@@ -34,6 +35,12 @@ ARCHITECTURES = {
     "deepseek_v3": "deepseek2",
 }
 
+# Of the layer of multi-token prediction; the rest of it is an ordinary layer.
+PREDICTION = re.compile(
+    r"model\.layers\.(\d+)\."
+    r"(enorm|hnorm|eh_proj|embed_tokens|shared_head\.(?:norm|head))\.weight"
+)
+
 
 def _permute(rows, heads):
     """Half-rotated rows (heads * dim, …) to interleaved ones."""
@@ -56,10 +63,21 @@ class Export:
         self.config = transformers.AutoConfig.from_pretrained(folder)
         self.arch = ARCHITECTURES.get(self.config.model_type, self.config.model_type)
         arch_id = next(k for k, v in gguf.MODEL_ARCH_NAMES.items() if v == self.arch)
-        self._names = gguf.get_tensor_name_map(arch_id, self.config.num_hidden_layers)
+        layers = self.config.num_hidden_layers
+        self.prediction_layers = int(self._has(f"model.layers.{layers}.hnorm.weight"))
+        self._names = gguf.get_tensor_name_map(arch_id, layers + self.prediction_layers)
+
+    def _has(self, hf_name):
+        for path in self.folder.glob("*.safetensors"):
+            with safe_open(path, framework="pt") as file:
+                if hf_name in file.keys():
+                    return True
+        return False
 
     def gguf_name(self, hf_name):
         """The GGUF name of a checkpoint tensor."""
+        if match := PREDICTION.fullmatch(hf_name):
+            return f"blk.{match[1]}.nextn.{match[2].replace('.', '_')}.weight"
         known = hf_name.replace(".e_score_correction_bias", ".e_score_correction.bias")
         name = self._names.get_name(known, try_suffixes=(".weight", ".bias"))
         if name is None:
@@ -168,7 +186,9 @@ def convert(folder, path, matrix_type="F32", *, choose=None, tokenizer=None, sha
     writer = gguf.GGUFWriter(path, export.arch, split_max_tensors=split)
     writer.add_type(gguf.GGUFType.MODEL)
     writer.add_name(export.folder.name)
-    gguf_metadata.add_hyperparameters(writer, export.arch, export.config, export.latent.new_keys)
+    gguf_metadata.add_hyperparameters(
+        writer, export.arch, export.config, export.latent.new_keys, export.prediction_layers
+    )
     if choose is None:
         writer.add_file_type(FILE_TYPES[matrix_type])
     if matrix_type not in ("F32", "F16", "BF16"):

@@ -3,10 +3,12 @@
 import gguf
 
 
-def _add_common(writer, config, kv_heads):
+def _add_common(writer, config, kv_heads, prediction_layers):
     writer.add_context_length(config.max_position_embeddings)
     writer.add_embedding_length(config.hidden_size)
-    writer.add_block_count(config.num_hidden_layers)
+    writer.add_block_count(config.num_hidden_layers + prediction_layers)
+    if prediction_layers > 0:
+        writer.add_nextn_predict_layers(prediction_layers)
     writer.add_feed_forward_length(config.intermediate_size)
     writer.add_head_count(config.num_attention_heads)
     writer.add_head_count_kv(kv_heads)
@@ -94,10 +96,14 @@ def _add_rope(writer, arch, config):
             writer.add_rope_scaling_yarn_log_mul(0.1 * rope["mscale_all_dim"])
 
 
-def add_hyperparameters(writer, arch, config, new_keys=True):
-    """Everything but the tokenizer; new_keys: as converters write deepseek2 since 2025."""
+def add_hyperparameters(writer, arch, config, new_keys=True, prediction_layers=0):
+    """Everything but the tokenizer; new_keys: as converters write deepseek2 since 2025.
+
+    prediction_layers: of multi-token prediction, behind the config's layers.
+    """
     absorbed = arch == "deepseek2" and new_keys
-    _add_common(writer, config, 1 if absorbed else config.num_key_value_heads)
+    kv_heads = 1 if absorbed else config.num_key_value_heads
+    _add_common(writer, config, kv_heads, prediction_layers)
     if arch == "deepseek2":
         _add_latent_heads(writer, config, new_keys)
         _add_deepseek_experts(writer, config, new_keys)

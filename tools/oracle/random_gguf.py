@@ -70,13 +70,21 @@ def _mlp_shapes(config, arch, layer):
     return shapes
 
 
-def tensor_shapes(config, arch):
+def _prediction_shapes(hidden):
+    """Of a layer of multi-token prediction, beside those of an ordinary one."""
+    shapes = {f"nextn.{name}": (hidden,) for name in ("enorm", "hnorm", "shared_head_norm")}
+    return shapes | {"nextn.eh_proj": (hidden, 2 * hidden)}
+
+
+def tensor_shapes(config, arch, prediction_layers=0):
     """[(name, shape, outputs first)] of the whole model, in the order in which it is used."""
     hidden = config.hidden_size
     out = [("token_embd.weight", (config.vocab_size, hidden))]
-    for layer in range(config.num_hidden_layers):
+    for layer in range(config.num_hidden_layers + prediction_layers):
         shapes = {"attn_norm": (hidden,)} | _attention_shapes(config, arch)
         shapes |= {"ffn_norm": (hidden,)} | _mlp_shapes(config, arch, layer)
+        if layer >= config.num_hidden_layers:
+            shapes |= _prediction_shapes(hidden)
         for name, shape in shapes.items():
             out.append(
                 (f"blk.{layer}.{name}.{'bias' if name == 'exp_probs_b' else 'weight'}", shape)
@@ -91,6 +99,8 @@ def type_of(name, shape, matrix_type):
     """The type of a tensor in a file that is mostly `matrix_type`."""
     if len(shape) == 1 or ".ffn_gate_inp." in name:
         return "F32"
+    if ".eh_proj." in name:
+        return "F16"
     if ".attn_k_b." in name:
         return "Q8_0"
     chosen = "Q6_K" if name == "output.weight" else matrix_type
@@ -122,6 +132,14 @@ class RandomBlocks:
         blocks.set_scales(type_name, raw, scales, scales * blocks.BALANCE.get(type_name, 0.0))
         return raw.reshape(*shape[:-1], shape[-1] // elements * size)
 
+    def silent(self, shape, type_name):
+        """A tensor's bytes with all scales zero: as slow as another, and its products are zero."""
+        elements, size = blocks.block_size(type_name)
+        raw = self.tensor(shape, type_name).reshape(-1, size)
+        zero = np.zeros(len(raw))
+        blocks.set_scales(type_name, raw, zero, zero)
+        return raw.reshape(*shape[:-1], shape[-1] // elements * size)
+
     def floats(self, name, shape):
         """Norms of ones, routers of random numbers, correction biases of small ones."""
         if "norm" in name:
@@ -129,24 +147,47 @@ class RandomBlocks:
         return (DEVIATION * self._rng.standard_normal(shape)).astype(np.float32)
 
 
-def write(config, arch, path, matrix_type, pre="qwen2", seed=1):
-    """Writes the file; `config` is a transformers config."""
-    shapes = tensor_shapes(config, arch)
+def prediction_of_next(hidden):
+    """An eh_proj that passes on the next token's embedding and nothing else."""
+    return np.concatenate([np.eye(hidden), np.zeros((hidden, hidden))], 1).astype(np.float16)
+
+
+def _values(random, name, shape, matrix_type, prediction):
+    type_name = type_of(name, shape, matrix_type)
+    if type_name == "F16":
+        foreseeing = prediction == "foreseeing"
+        return prediction_of_next(shape[0]) if foreseeing else random.floats(name, shape).astype("f2")
+    if type_name == "F32":
+        return random.floats(name, shape)
+    if prediction == "foreseeing" and (".attn_output." in name or ".ffn_down" in name):
+        return random.silent(shape, type_name)
+    return random.tensor(shape, type_name)
+
+
+def write(config, arch, path, matrix_type, pre="qwen2", seed=1, *, prediction=None):
+    """Writes the file; `config` is a transformers config.
+
+    prediction: "blind" adds a layer of multi-token prediction that foretells nothing, "foreseeing"
+    one that is right: no layer then adds anything to the embedding, at the cost of one that does.
+    """
+    layers = int(prediction is not None)
+    shapes = tensor_shapes(config, arch, layers)
     writer = gguf.GGUFWriter(path, arch)
     writer.add_type(gguf.GGUFType.MODEL)
     writer.add_name(path.stem)
-    gguf_metadata.add_hyperparameters(writer, arch, config)
+    gguf_metadata.add_hyperparameters(writer, arch, config, prediction_layers=layers)
     writer.add_quantization_version(gguf.GGML_QUANT_VERSION)
     gguf_tokenizers.add_dummy_tokenizer(writer, config.vocab_size, pre)
     for name, shape in shapes:
         qtype = blocks.qtype(type_of(name, shape, matrix_type))
         elements, size = gguf.GGML_QUANT_SIZES[qtype]
         stored = (*shape[:-1], shape[-1] // elements * size)
-        is_float = qtype == gguf.GGMLQuantizationType.F32
+        is_float = elements == 1
+        dtype = np.float16 if qtype == gguf.GGMLQuantizationType.F16 else np.float32
         writer.add_tensor_info(
             name,
             shape if is_float else stored,
-            np.dtype(np.float32 if is_float else np.uint8),
+            np.dtype(dtype if is_float else np.uint8),
             int(np.prod(stored)),
             raw_dtype=qtype,
         )
@@ -155,8 +196,5 @@ def write(config, arch, path, matrix_type, pre="qwen2", seed=1):
     writer.write_ti_data_to_file()
     random = RandomBlocks(seed)
     for name, shape in shapes:
-        type_name = type_of(name, shape, matrix_type)
-        is_float = type_name == "F32"
-        values = random.floats(name, shape) if is_float else random.tensor(shape, type_name)
-        writer.write_tensor_data(values)
+        writer.write_tensor_data(_values(random, name, shape, matrix_type, prediction))
     writer.close()

@@ -31,8 +31,8 @@ std::string mlp_prefix(std::int64_t layer) { return fmt::format("model.layers.{}
 ResidentExperts::ResidentExperts(const Checkpoint& checkpoint, ThreadPool& pool) {
   const ModelConfig& c = checkpoint.config();
   std::int64_t bytes = 0, count = 0;
-  layers_.resize(static_cast<std::size_t>(c.layers));
-  for (std::int64_t layer = 0; layer < c.layers; ++layer) {
+  layers_.resize(static_cast<std::size_t>(c.cache_layers()));
+  for (std::int64_t layer = 0; layer < c.cache_layers(); ++layer) {
     if (!c.is_sparse(layer)) continue;
     std::vector<Expert>& experts = layers_[static_cast<std::size_t>(layer)];
     for (std::int64_t e = 0; e < c.moe->experts; ++e) {
@@ -55,7 +55,7 @@ CachedExperts::CachedExperts(const Checkpoint& checkpoint, std::int64_t budget_b
     : checkpoint_(checkpoint), experts_(checkpoint.config().moe->experts) {
   const ModelConfig& c = checkpoint.config();
   std::int64_t sparse_layers = 0;
-  for (std::int64_t layer = 0; layer < c.layers; ++layer) {
+  for (std::int64_t layer = 0; layer < c.cache_layers(); ++layer) {
     if (!c.is_sparse(layer)) continue;
     ++sparse_layers;
     slot_bytes_ = std::max(slot_bytes_, checkpoint.packed_expert_bytes(mlp_prefix(layer)));
@@ -63,7 +63,7 @@ CachedExperts::CachedExperts(const Checkpoint& checkpoint, std::int64_t budget_b
   SAMPAN_CHECK(slot_bytes_ > 0);
   const std::int64_t slots = std::clamp<std::int64_t>(budget_bytes / slot_bytes_, 1, sparse_layers * experts_);
   slots_.resize(static_cast<std::size_t>(slots));
-  slot_of_.assign(static_cast<std::size_t>(c.layers * experts_), -1);
+  slot_of_.assign(static_cast<std::size_t>(c.cache_layers() * experts_), -1);
   uses_.resize(slot_of_.size());
   statistics_.slots = slots;
 }
@@ -180,7 +180,7 @@ CachedExperts::Statistics CachedExperts::statistics() const {
 std::int64_t packed_experts_bytes(const Checkpoint& checkpoint) {
   const ModelConfig& c = checkpoint.config();
   std::int64_t bytes = 0;
-  for (std::int64_t layer = 0; c.moe && layer < c.layers; ++layer) {
+  for (std::int64_t layer = 0; c.moe && layer < c.cache_layers(); ++layer) {
     if (c.is_sparse(layer)) bytes += c.moe->experts * checkpoint.packed_expert_bytes(mlp_prefix(layer));
   }
   return bytes;

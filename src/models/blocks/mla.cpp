@@ -1,6 +1,7 @@
 #include "models/blocks/mla.h"
 
 #include <algorithm>
+#include <limits>
 
 #include "base/error.h"
 #include "kernels/ops.h"
@@ -24,24 +25,41 @@ void load_queries(const Checkpoint& checkpoint, const std::string& name, MlaBloc
   if (c.qkv_bias) block.q_a_bias = checkpoint.vector(name + "q_a_proj.bias", mla.q_lora_rank);
 }
 
+std::string attention_name(std::int64_t layer) { return fmt::format("model.layers.{}.self_attn.", layer); }
+
+bool absorbs(const MlaConfig& mla) { return mla.mode != MlaMode::kExpanded; }
+bool expands(const MlaConfig& mla) { return mla.mode != MlaMode::kAbsorbed; }
+
 // A head's keys and values are made from the latent by rows [nope_dim | value_dim] of kv_b; GGUF may have them in two tensors, the
 // keys' part transposed already.
-void load_heads(const Checkpoint& checkpoint, const std::string& name, MlaBlock& block, ThreadPool& pool) {
+bool has_split_heads(const Checkpoint& checkpoint, const std::string& name) {
+  return checkpoint.has(name + "k_b_proj.weight") && checkpoint.has(name + "v_b_proj.weight");
+}
+
+void load_split_heads(const Checkpoint& checkpoint, const std::string& name, MlaBlock& block, ThreadPool& pool) {
   const ModelConfig& c = checkpoint.config();
   const MlaConfig& mla = *c.mla;
-  const bool split = checkpoint.has(name + "k_b_proj.weight") && checkpoint.has(name + "v_b_proj.weight");
-  const std::int64_t head_rows = mla.nope_dim + mla.value_dim;
+  const std::string k_b = name + "k_b_proj.weight";
   for (std::int64_t h = 0; h < c.heads; ++h) {
-    if (split) {
-      block.wuk.push_back(checkpoint.stacked_matrix(name + "k_b_proj.weight", h, c.heads, mla.kv_lora_rank, mla.nope_dim, pool));
-      block.wuv.push_back(checkpoint.stacked_matrix(name + "v_b_proj.weight", h, c.heads, mla.value_dim, mla.kv_lora_rank, pool));
-      continue;
+    if (absorbs(mla)) block.wuk.push_back(checkpoint.stacked_matrix(k_b, h, c.heads, mla.kv_lora_rank, mla.nope_dim, pool));
+    if (expands(mla)) {
+      block.wuk_rows.push_back(checkpoint.transposed_stacked(k_b, h, c.heads, mla.kv_lora_rank, mla.nope_dim, pool));
     }
-    const std::string kv_b = name + "kv_b_proj.weight";
-    block.wuk.push_back(
-        checkpoint.transposed_rows(kv_b, c.heads * head_rows, h * head_rows, mla.nope_dim, mla.kv_lora_rank, pool));
-    block.wuv.push_back(checkpoint.matrix_rows(kv_b, c.heads * head_rows, h * head_rows + mla.nope_dim, mla.value_dim,
-                                               mla.kv_lora_rank, pool));
+    block.wuv.push_back(checkpoint.stacked_matrix(name + "v_b_proj.weight", h, c.heads, mla.value_dim, mla.kv_lora_rank, pool));
+  }
+}
+
+void load_heads(const Checkpoint& checkpoint, const std::string& name, MlaBlock& block, ThreadPool& pool) {
+  if (has_split_heads(checkpoint, name)) return load_split_heads(checkpoint, name, block, pool);
+  const ModelConfig& c = checkpoint.config();
+  const MlaConfig& mla = *c.mla;
+  const std::string kv_b = name + "kv_b_proj.weight";
+  const std::int64_t head_rows = mla.nope_dim + mla.value_dim;
+  const std::int64_t all_rows = c.heads * head_rows;
+  for (std::int64_t row = 0; row < all_rows; row += head_rows) {
+    if (absorbs(mla)) block.wuk.push_back(checkpoint.transposed_rows(kv_b, all_rows, row, mla.nope_dim, mla.kv_lora_rank, pool));
+    if (expands(mla)) block.wuk_rows.push_back(checkpoint.matrix_rows(kv_b, all_rows, row, mla.nope_dim, mla.kv_lora_rank, pool));
+    block.wuv.push_back(checkpoint.matrix_rows(kv_b, all_rows, row + mla.nope_dim, mla.value_dim, mla.kv_lora_rank, pool));
   }
 }
 
@@ -75,11 +93,17 @@ void rotate(const MlaConfig& mla, float* x, std::int64_t tokens, std::int64_t he
   rope(x, tokens, heads, stride, cos_sin, mla.rope_dim / 2, pool);
 }
 
+// Tokens [begin, begin + count) of a batch.
+struct TokenRange {
+  std::int64_t begin;
+  std::int64_t count;
+};
+
 // Queries in the latent's space: [W_ukᵀ q_nope | q_pe] a head.
-void absorb(const MlaBlock& block, const ModelConfig& c, std::int64_t tokens, MlaScratch& s, ThreadPool& pool) {
+void absorb(const MlaBlock& block, const ModelConfig& c, const float* q, std::int64_t tokens, MlaScratch& s, ThreadPool& pool) {
   const MlaConfig& mla = *c.mla;
   const std::int64_t width = latent_width(mla);
-  s.activations.set(s.q.data(), tokens, c.q_size());
+  s.activations.set(q, tokens, c.q_size());
   s.tasks.clear();
   for (std::int64_t h = 0; h < c.heads; ++h) {
     s.tasks.push_back(
@@ -87,19 +111,74 @@ void absorb(const MlaBlock& block, const ModelConfig& c, std::int64_t tokens, Ml
   }
   matmul_tasks(s.tasks, s.activations, pool);
   for (std::int64_t i = 0; i < tokens * c.heads; ++i) {
-    std::copy_n(s.q.data() + i * c.head_dim + mla.nope_dim, mla.rope_dim, s.absorbed.data() + i * width + mla.kv_lora_rank);
+    std::copy_n(q + i * c.head_dim + mla.nope_dim, mla.rope_dim, s.absorbed.data() + i * width + mla.kv_lora_rank);
   }
 }
 
-void values_of(const MlaBlock& block, const ModelConfig& c, std::int64_t tokens, MlaScratch& s, ThreadPool& pool) {
+void values_of(const MlaBlock& block, const ModelConfig& c, std::int64_t tokens, MlaScratch& s, float* out, ThreadPool& pool) {
   const MlaConfig& mla = *c.mla;
   s.activations.set(s.context.data(), tokens, c.heads * mla.kv_lora_rank);
   s.tasks.clear();
   for (std::int64_t h = 0; h < c.heads; ++h) {
     s.tasks.push_back({&block.wuv[static_cast<std::size_t>(h)], 0, tokens, h * mla.kv_lora_rank,
-                       s.out.data() + h * mla.value_dim, c.heads * mla.value_dim});
+                       out + h * mla.value_dim, c.heads * mla.value_dim});
   }
   matmul_tasks(s.tasks, s.activations, pool);
+}
+
+void absorbed_range(const MlaBlock& block, const ModelConfig& c, const LatentLayout& layout, TokenRange range, MlaScratch& s,
+                    ThreadPool& pool) {
+  const float* q = s.q.data() + range.begin * c.q_size();
+  absorb(block, c, q, range.count, s, pool);
+  LatentAttentionArgs args;
+  args.layout = layout;
+  args.heads = c.heads;
+  args.scale = static_cast<float>(c.attention_scale);
+  const auto queries = std::span(s.pages.queries).subspan(static_cast<std::size_t>(range.begin), static_cast<std::size_t>(range.count));
+  latent_attention(args, s.absorbed.data(), queries, s.context.data(), pool);
+  values_of(block, c, range.count, s, s.out.data() + range.begin * c.heads * c.mla->value_dim, pool);
+}
+
+// The tokens from `begin` on that are one sequence's.
+TokenRange run_from(const std::vector<AttentionQuery>& queries, std::int64_t begin) {
+  const auto first = static_cast<std::size_t>(begin);
+  std::size_t end = first + 1;
+  while (end < queries.size() && queries[end].pages == queries[first].pages) ++end;
+  return {begin, static_cast<std::int64_t>(end - first)};
+}
+
+// Rows of a sequence from which on they are expanded.
+std::int64_t least_expanded(MlaMode mode) {
+  switch (mode) {
+    case MlaMode::kAbsorbed: break;
+    case MlaMode::kExpanded: return 1;
+    case MlaMode::kByLength: return kExpandedRows + 1;
+  }
+  return std::numeric_limits<std::int64_t>::max();
+}
+
+// Sequences that are to be expanded go one by one, what lies between them together.
+void attend_runs(const MlaBlock& block, const ModelConfig& c, const LatentLayout& layout, std::int64_t tokens, MlaScratch& s,
+                 ThreadPool& pool) {
+  const std::int64_t least = least_expanded(c.mla->mode);
+  TokenRange waiting = {0, 0};
+  const auto absorb_waiting = [&] {
+    if (waiting.count > 0) absorbed_range(block, c, layout, waiting, s, pool);
+  };
+  for (std::int64_t begin = 0; begin < tokens;) {
+    const TokenRange run = run_from(s.pages.queries, begin);
+    begin += run.count;
+    if (run.count < least) {
+      waiting.count += run.count;
+      continue;
+    }
+    absorb_waiting();
+    waiting = {begin, 0};
+    const auto queries = std::span(s.pages.queries).subspan(static_cast<std::size_t>(run.begin), static_cast<std::size_t>(run.count));
+    expanded_attention(block, c, layout, s.q.data() + run.begin * c.q_size(), queries,
+                       s.out.data() + run.begin * c.heads * c.mla->value_dim, s.expanded, pool);
+  }
+  absorb_waiting();
 }
 
 }  // namespace
@@ -107,7 +186,7 @@ void values_of(const MlaBlock& block, const ModelConfig& c, std::int64_t tokens,
 MlaBlock load_mla(const Checkpoint& checkpoint, std::int64_t layer, ThreadPool& pool) {
   const ModelConfig& c = checkpoint.config();
   const MlaConfig& mla = *c.mla;
-  const std::string name = fmt::format("model.layers.{}.self_attn.", layer);
+  const std::string name = attention_name(layer);
   MlaBlock block;
   block.layer = layer;
   load_queries(checkpoint, name, block, pool);
@@ -122,6 +201,16 @@ MlaBlock load_mla(const Checkpoint& checkpoint, std::int64_t layer, ThreadPool& 
   return block;
 }
 
+std::int64_t transposed_mla_bytes(const Checkpoint& checkpoint, std::int64_t layer) {
+  const ModelConfig& c = checkpoint.config();
+  const MlaConfig& mla = *c.mla;
+  const std::string name = attention_name(layer);
+  const bool split = has_split_heads(checkpoint, name);
+  if (!(split ? expands(mla) : absorbs(mla))) return 0;
+  const std::int64_t size = checkpoint.transposed_element_bytes(name + (split ? "k_b_proj.weight" : "kv_b_proj.weight"));
+  return c.heads * mla.nope_dim * mla.kv_lora_rank * size;
+}
+
 LatentLayout latent_layout(const ModelConfig& config, DType dtype) {
   return {config.mla->kv_lora_rank, config.mla->rope_dim, dtype};
 }
@@ -133,8 +222,10 @@ void MlaScratch::resize(const ModelConfig& config, std::int64_t tokens) {
   q_latent.resize(rows * static_cast<std::size_t>(mla.q_lora_rank));
   q.resize(heads * static_cast<std::size_t>(config.head_dim));
   kv.resize(rows * static_cast<std::size_t>(latent_width(mla)));
-  absorbed.resize(heads * static_cast<std::size_t>(latent_width(mla)));
-  context.resize(heads * static_cast<std::size_t>(mla.kv_lora_rank));
+  if (absorbs(mla)) {
+    absorbed.resize(heads * static_cast<std::size_t>(latent_width(mla)));
+    context.resize(heads * static_cast<std::size_t>(mla.kv_lora_rank));
+  }
   out.resize(heads * static_cast<std::size_t>(mla.value_dim));
 }
 
@@ -151,13 +242,7 @@ void mla_forward(const MlaBlock& block, const AttentionContext& context, Activat
   const LatentLayout layout = latent_layout(c, context.kv_dtype);
   scratch.pages.set(context, block.layer);
   store_latent(layout, scratch.kv.data(), latent_width(mla), tokens, context.positions, scratch.pages.tables.data(), pool);
-  absorb(block, c, tokens, scratch, pool);
-  LatentAttentionArgs args;
-  args.layout = layout;
-  args.heads = c.heads;
-  args.scale = static_cast<float>(c.attention_scale);
-  latent_attention(args, scratch.absorbed.data(), scratch.pages.queries, scratch.context.data(), pool);
-  values_of(block, c, tokens, scratch, pool);
+  attend_runs(block, c, layout, tokens, scratch, pool);
 
   scratch.activations.set(scratch.out.data(), tokens, c.heads * mla.value_dim);
   matmul(block.wo, scratch.activations, y, block.wo.rows(), pool);
