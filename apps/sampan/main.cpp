@@ -15,6 +15,7 @@ constexpr char kFooter[] =
     "  sampan pull hf:Qwen/Qwen3-0.6B       fetch a model from Hugging Face\n"
     "  sampan show hf:Qwen/Qwen3-0.6B       what it is and the memory that it needs\n"
     "  sampan run hf:Qwen/Qwen3-0.6B        talk to it\n"
+    "  sampan serve hf:Qwen/Qwen3-0.6B      serve it to applications (OpenAI, Anthropic, Ollama)\n"
     "`sampan COMMAND --help` explains a command.\n"
     "SAMPAN_ISA=reference|avx2|avx512 forces an instruction set; results do not depend on it.";
 
@@ -25,6 +26,7 @@ int parse_and_run(int argc, char** argv) {
   app.set_version_flag("--version", "sampan " SAMPAN_VERSION);
   app.footer(kFooter);
   sampan::add_run_command(app, exit_code);
+  sampan::add_serve_command(app, exit_code);
   sampan::add_show_command(app, exit_code);
   sampan::add_pull_command(app, exit_code);
   sampan::add_list_command(app, exit_code);

@@ -11,6 +11,7 @@
 #include <vector>
 
 #include "engine/generation.h"
+#include "engine/sampling_overrides.h"
 
 namespace sampan {
 
@@ -36,15 +37,6 @@ struct TextPrompt {
 };
 struct TokenPrompt {
   std::vector<std::int32_t> ids;
-};
-
-// What the caller said about sampling; the rest is the model's default.
-struct SamplingOverrides {
-  std::optional<double> temperature, top_p, min_p, repetition_penalty, presence_penalty,
-      frequency_penalty;
-  std::optional<std::int64_t> top_k;
-  std::optional<std::uint64_t> seed;
-  std::vector<std::pair<std::int32_t, float>> logit_bias;
 };
 
 // One request, whatever the API that it came by.
@@ -78,12 +70,14 @@ enum class StopReason : std::uint8_t {
   kLength,        // max_tokens or the context
 };
 
-// Known when the prompt is rendered and tokenized, before anything is computed.
+// Known when the prompt is rendered, tokenized and queued, before anything is computed.
 struct PromptInfo {
   std::string model;  // resolved name
   std::vector<std::int32_t> ids;
   std::int64_t context_length = 0;
   bool opens_reasoning = false;  // the template has opened a <think> that the answer begins in
+  // A token's bytes, which may be a part of a character. Works as long as it is kept.
+  std::function<std::string(std::int32_t id)> token_bytes = nullptr;
 };
 
 // A piece of an answer. Text is whole UTF-8 characters; the pieces of a choice joined are the

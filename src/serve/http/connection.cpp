@@ -194,7 +194,9 @@ asio::awaitable<bool> Connection::answer() {
   HttpRequest& request = reader_.request();
   request.peer = peer_;
   request.arrival = Clock::now();
-  request_id_ = request.request_id = request_id(request);
+  request.request_id = request_id(request);
+  arrival_ = request.arrival;
+  access_ = {request.request_id, peer_, request.method, request.path, 0, 0, 0, 0, false};
   is_head_ = request.method == "HEAD";
   cors_ = cors_fields(request, core_->options.cors_origins);
   keeps_alive_ = reader_.keeps_alive() && !core_->is_draining;
@@ -208,9 +210,8 @@ asio::awaitable<bool> Connection::answer() {
   }
   std::uint64_t limit = core_->options.limits.body;
   if (const std::optional<HttpResponse> refusal = core_->handler.authorize(request, limit)) {
-    const bool goes_on =
-        keeps_alive_ &&
-        !reader_.has_body();  // a body would have to be read to find what follows it
+    // A body would have to be read to find what follows it.
+    const bool goes_on = keeps_alive_ && !reader_.has_body();
     send_response(*refusal, goes_on);
     co_return goes_on;
   }
@@ -224,10 +225,16 @@ asio::awaitable<bool> Connection::answer() {
   is_streaming_ = false;
   is_chunked_ = !reader_.is_http10();
   ++core_->requests;
-  if (has_ended_)
+  access_.request_bytes = exchange->request().body.size();
+  if (has_ended_) {
     end_exchange(false);
-  else
-    core_->handler.handle(std::move(exchange));
+  } else {
+    try {
+      core_->handler.handle(std::move(exchange));
+    } catch (const std::exception&) {
+      // The exchange went with it, which answers 500.
+    }
+  }
   while (is_answering_ && !is_closed_) co_await wait_until(kNever);
   --core_->requests;
   co_return keeps_alive_ && !is_closed_ && !has_ended_;
@@ -282,7 +289,7 @@ void Connection::send(std::string bytes) {
 
 HttpFields Connection::common_fields(bool keeps_alive) const {
   HttpFields fields = {{"date", http_date(std::chrono::system_clock::now())}};
-  if (!request_id_.empty()) fields.emplace_back("x-request-id", request_id_);
+  if (!access_.request_id.empty()) fields.emplace_back("x-request-id", access_.request_id);
   fields.insert(fields.end(), cors_.begin(), cors_.end());
   fields.emplace_back("connection", keeps_alive ? "keep-alive" : "close");
   return fields;
@@ -292,9 +299,21 @@ void Connection::send_response(const HttpResponse& response, bool keeps_alive) {
   HttpFields fields = response.headers;
   const HttpFields common = common_fields(keeps_alive);
   fields.insert(fields.end(), common.begin(), common.end());
-  if (response.status != 204 && response.status != 304)
+  if (response.status != 204 && response.status != 304) {
     fields.emplace_back("content-length", std::to_string(response.body.size()));
+  }
   send(response_head(response.status, fields) + (is_head_ ? "" : response.body));
+  access_.status = response.status;
+  access_.response_bytes = response.body.size();
+  if (!is_answering_) log(true);
+}
+
+void Connection::log(bool is_whole) {
+  if (!core_->options.log || access_.status == 0) return;
+  access_.is_whole = is_whole;
+  access_.seconds = std::chrono::duration<double>(Clock::now() - arrival_).count();
+  core_->options.log(access_);
+  access_.status = 0;
 }
 
 void Connection::end_exchange(bool is_whole) {
@@ -304,6 +323,8 @@ void Connection::end_exchange(bool is_whole) {
   if (!is_whole) keeps_alive_ = false;
   if (const auto exchange = exchange_.lock()) exchange->ended(is_whole);
   exchange_.reset();
+  if (access_.status == 0) access_.status = 499;  // left before there was an answer
+  log(is_whole);
   has_room_.cancel();
   wake();
 }

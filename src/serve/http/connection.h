@@ -82,6 +82,7 @@ class Connection : public std::enable_shared_from_this<Connection> {
   void send_response(const HttpResponse& response, bool keeps_alive);
   HttpFields common_fields(bool keeps_alive) const;
   void end_exchange(bool is_whole);
+  void log(bool is_whole);
   void arm_write_watch();
   void beat();
 
@@ -102,11 +103,12 @@ class Connection : public std::enable_shared_from_this<Connection> {
   bool wants_input_ = true, is_discarding_ = false;
 
   // The request that is being answered.
+  Clock::time_point arrival_{};
   std::weak_ptr<ConnectionExchange> exchange_;
   bool is_answering_ = false, is_streaming_ = false, keeps_alive_ = true, is_head_ = false,
        is_chunked_ = false;
   HttpFields cors_;
-  std::string request_id_;
+  HttpAccess access_;
   std::string heartbeat_bytes_;
   std::chrono::milliseconds heartbeat_every_{0};
 };

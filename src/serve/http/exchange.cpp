@@ -46,6 +46,7 @@ void ConnectionExchange::start_stream(int status, HttpFields headers) {
   if (is_answered_.exchange(true)) return;
   post([this, status, headers = std::move(headers)](Connection& connection) mutable {
     connection.is_streaming_ = true;
+    connection.access_.status = status;
     if (connection.is_chunked_)
       headers.emplace_back("transfer-encoding", "chunked");
     else
@@ -61,6 +62,7 @@ void ConnectionExchange::write(std::string bytes) {
   queued_ += bytes.size();
   post([this, bytes = std::move(bytes)](Connection& connection) {
     if (!connection.is_streaming_) return;
+    connection.access_.response_bytes += bytes.size();
     if (queued_ > queue_limit_)
       return connection.close();  // it does not read: nothing of ours waits for it
     if (!connection.is_head_)

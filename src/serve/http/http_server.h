@@ -94,6 +94,15 @@ struct ListenAddress {
 // Whether only this machine can reach it.
 bool is_loopback(const ListenAddress& address);
 
+// One answered request, for the log: nothing of its content.
+struct HttpAccess {
+  std::string request_id, peer, method, path;
+  int status = 0;
+  std::uint64_t request_bytes = 0, response_bytes = 0;  // of the bodies
+  double seconds = 0;                                   // from the head's arrival
+  bool is_whole = false;                                // else the client left or was dropped
+};
+
 struct TlsFiles {
   std::string certificate_chain, private_key;  // PEM files
 };
@@ -103,6 +112,7 @@ struct HttpOptions {
   int threads = 1;
   std::optional<TlsFiles> tls;
   std::vector<std::string> cors_origins;  // "https://app.example"; "*" for any, without credentials
+  std::function<void(const HttpAccess&)> log;  // called from the server's threads
 };
 
 struct HttpStats {

@@ -1,0 +1,133 @@
+#include "serve/api/api_server.h"
+
+#include <algorithm>
+
+#include "serve/api/route.h"
+
+namespace sampan {
+namespace {
+
+std::string lower(std::string_view text) {
+  std::string result(text);
+  for (char& c : result) {
+    if (c >= 'A' && c <= 'Z') c = static_cast<char>(c - 'A' + 'a');
+  }
+  return result;
+}
+
+std::string_view trimmed(std::string_view text) {
+  const std::size_t begin = text.find_first_not_of(" \t");
+  if (begin == std::string_view::npos) return {};
+  return text.substr(begin, text.find_last_not_of(" \t") - begin + 1);
+}
+
+bool is_json_type(const HttpRequest& head) {
+  const std::string type = lower(trimmed(head.header("content-type").value_or("")));
+  return trimmed(std::string_view(type).substr(0, type.find(';'))) == "application/json";
+}
+
+// "Bearer KEY" or x-api-key.
+std::vector<std::string_view> presented_keys(const HttpRequest& head) {
+  std::vector<std::string_view> keys;
+  if (const auto value = head.header("authorization")) {
+    const std::string_view text = trimmed(*value);
+    if (text.size() > 7 && lower(text.substr(0, 7)) == "bearer ")
+      keys.push_back(trimmed(text.substr(7)));
+  }
+  if (const auto value = head.header("x-api-key")) keys.push_back(trimmed(*value));
+  return keys;
+}
+
+}  // namespace
+
+struct ApiServer::Parts {
+  const KeyRing& keys;
+  ApiOptions options;
+  ApiContext context;
+
+  Parts(InferenceService& service, const KeyRing& key_ring, ApiOptions given, Metrics& metrics)
+      : keys(key_ring), options(std::move(given)), context{service, metrics, options} {}
+
+  // Nothing when the request may not come in.
+  std::optional<Caller> caller(const HttpRequest& head) const {
+    if (keys.is_open()) return Caller{};
+    for (const std::string_view key : presented_keys(head)) {
+      if (auto id = keys.find(key)) return Caller{std::move(*id)};
+    }
+    return std::nullopt;
+  }
+
+  // The error that the head alone is refused with.
+  std::optional<ApiError> refusal(const HttpRequest& head, const RouteMatch& match) const;
+};
+
+std::optional<ApiError> ApiServer::Parts::refusal(const HttpRequest& head,
+                                                  const RouteMatch& match) const {
+  const bool is_public = match.route != nullptr && !match.route->needs_key;
+  if (!is_public && !caller(head)) {
+    const bool has_key = !presented_keys(head).empty();
+    return ApiError(401, has_key ? "Incorrect API key provided."
+                                 : "You didn't provide an API key. Send it in an Authorization "
+                                   "header (\"Bearer KEY\") or as x-api-key.");
+  }
+  if (match.route == nullptr && match.allowed.empty()) {
+    return ApiError(404, "There is no route " + head.method + " " + printable(head.path, 200) + ".",
+                    "", "unknown_url");
+  }
+  if (match.route == nullptr) {
+    return ApiError(405, "Not allowed: " + printable(head.method) + " " +
+                             printable(head.path, 200) + ". Allowed: " + match.allowed + ".");
+  }
+  if (match.route->wants_json && !is_json_type(head)) {
+    return ApiError(415, "The content type must be application/json.", "",
+                    "unsupported_content_type");
+  }
+  return std::nullopt;
+}
+
+ApiServer::ApiServer(InferenceService& service, const KeyRing& keys, ApiOptions options,
+                     Metrics& metrics)
+    : parts_(std::make_unique<Parts>(service, keys, std::move(options), metrics)) {}
+
+ApiServer::~ApiServer() = default;
+
+std::optional<HttpResponse> ApiServer::authorize(const HttpRequest& head,
+                                                 std::uint64_t& body_limit) {
+  const RouteMatch match = find_route(head.method, head.path);
+  if (const auto error = parts_->refusal(head, match)) {
+    HttpResponse response =
+        error_response(dialect_of(head, match.route), *error, head.request_id);
+    if (error->status == 405) response.headers.emplace_back("allow", match.allowed);
+    return response;
+  }
+  body_limit = std::min(body_limit, parts_->options.body_limit);
+  return std::nullopt;
+}
+
+void ApiServer::handle(std::shared_ptr<Exchange> exchange) {
+  const HttpRequest& request = exchange->request();
+  const RouteMatch match = find_route(request.method, request.path);
+  const Dialect dialect = dialect_of(request, match.route);
+  try {
+    // Keys may have changed since the head came.
+    if (const auto error = parts_->refusal(request, match)) throw ApiError(*error);
+    match.route->handler({parts_->context,
+                          exchange,
+                          *match.route,
+                          dialect,
+                          match.parameter,
+                          parts_->caller(request).value_or(Caller{}),
+                          {}});
+  } catch (...) {
+    exchange->respond(
+        error_response(dialect, to_api_error(std::current_exception()), request.request_id));
+  }
+}
+
+HttpResponse ApiServer::error(const HttpRequest* head, int status, std::string_view message) {
+  const std::string text(message);
+  if (head == nullptr) return error_response(Dialect::kOpenAi, ApiError(status, text), "");
+  return error_response(dialect_of(*head, nullptr), ApiError(status, text), head->request_id);
+}
+
+}  // namespace sampan

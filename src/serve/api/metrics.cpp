@@ -1,0 +1,245 @@
+#include "serve/api/metrics.h"
+
+#include <fmt/core.h>
+
+#include <algorithm>
+#include <chrono>
+#include <span>
+
+namespace sampan {
+namespace {
+
+using Clock = std::chrono::steady_clock;
+
+// Bounds as vLLM has them, so that its dashboards' quantiles stay comparable.
+constexpr double kFirstTokenBounds[] = {0.001, 0.005, 0.01, 0.02, 0.04, 0.06, 0.08, 0.1,
+                                        0.25,  0.5,   0.75, 1,    2.5,  5,    7.5,  10,
+                                        20,    40,    80,   160,  640,  2560};
+constexpr double kInterTokenBounds[] = {0.01, 0.025, 0.05, 0.075, 0.1, 0.15, 0.2, 0.3, 0.4, 0.5,
+                                        0.75, 1,     2.5,  5,     7.5, 10,   20,  40,  80};
+constexpr double kLatencyBounds[] = {0.3, 0.5, 0.8, 1,  1.5, 2,   2.5, 5,   10,   15,  20,
+                                     30,  40,  50,  60, 120, 240, 480, 960, 1920, 7680};
+constexpr double kTokenBounds[] = {1,    2,    5,     10,    20,    50,     100,    200,    500,
+                                   1000, 2000, 5000,  10000, 20000, 50000,  100000, 200000, 500000,
+                                   1e6};
+
+struct HistogramName {
+  const char* name;
+  const char* help;
+  std::span<const double> bounds;
+};
+
+constexpr HistogramName kHistograms[] = {
+    {"vllm:time_to_first_token_seconds", "From a request's arrival to its first token.",
+     kFirstTokenBounds},
+    {"vllm:inter_token_latency_seconds", "Between two tokens of an answer.", kInterTokenBounds},
+    {"vllm:e2e_request_latency_seconds", "From a request's arrival to its end.", kLatencyBounds},
+    {"vllm:request_queue_time_seconds", "Until a request's first computation.", kLatencyBounds},
+    {"vllm:request_prefill_time_seconds", "From there to the first token.", kLatencyBounds},
+    {"vllm:request_decode_time_seconds", "From the first token to the last.", kLatencyBounds},
+    {"vllm:request_prompt_tokens", "Tokens of a request's prompt.", kTokenBounds},
+    {"vllm:request_generation_tokens", "Tokens of a request's answers.", kTokenBounds},
+    {"vllm:request_max_num_generation_tokens", "max_tokens of requests that set it.",
+     kTokenBounds},
+};
+
+std::string label_value(const std::string& text) {
+  std::string value;
+  for (const char c : text) {
+    if (c == '\\' || c == '"') value += '\\';
+    if (c == '\n') {
+      value += "\\n";
+    } else {
+      value += c;
+    }
+  }
+  return value;
+}
+
+double seconds_between(Clock::time_point from, Clock::time_point to) {
+  return std::chrono::duration<double>(to - from).count();
+}
+
+void head(std::string& out, const char* name, const char* type, const char* help) {
+  out += fmt::format("# HELP {} {}\n# TYPE {} {}\n", name, help, name, type);
+}
+
+const char* finished_name(StopReason reason) {
+  return reason == StopReason::kLength ? "length" : "stop";
+}
+
+}  // namespace
+
+class Metrics::Sink : public InferenceSink {
+ public:
+  Sink(Metrics& metrics, const InferenceRequest& request, std::shared_ptr<InferenceSink> next)
+      : metrics_(metrics),
+        next_(std::move(next)),
+        arrival_(request.arrival),
+        max_tokens_(request.max_tokens) {
+    last_.resize(static_cast<std::size_t>(std::max(1, request.choices)));
+  }
+  ~Sink() override {
+    if (!is_over_) finish("abort");
+  }
+
+  void on_start(const PromptInfo& info) override {
+    model_ = info.model;
+    next_->on_start(info);
+  }
+  void on_prompt(const PromptReport& report) override { next_->on_prompt(report); }
+  void on_delta(const AnswerDelta& delta) override {
+    count(delta);
+    next_->on_delta(delta);
+  }
+  void on_answer_end(const AnswerEnd& end) override {
+    finish(finished_name(end.reason));
+    next_->on_answer_end(end);
+  }
+  void on_end(const Usage& usage) override {
+    is_over_ = true;
+    {
+      const std::lock_guard lock(metrics_.mutex_);
+      Model& model = metrics_.models_[model_];
+      model.prompt_tokens += usage.prompt_tokens;
+      metrics_.observe(model, kWhole, seconds_between(arrival_, Clock::now()));
+      metrics_.observe(model, kQueue, usage.queue_seconds);
+      metrics_.observe(model, kPrefill, usage.prefill_seconds);
+      metrics_.observe(model, kDecode, usage.decode_seconds);
+      metrics_.observe(model, kPromptTokens, static_cast<double>(usage.prompt_tokens));
+      metrics_.observe(model, kGenerationTokens, static_cast<double>(usage.completion_tokens));
+      if (max_tokens_) metrics_.observe(model, kMaxTokens, static_cast<double>(*max_tokens_));
+    }
+    next_->on_end(usage);
+  }
+  void on_error(const Error& error) override {
+    is_over_ = true;
+    finish("error");
+    next_->on_error(error);
+  }
+
+ private:
+  void finish(const char* reason) {
+    const std::lock_guard lock(metrics_.mutex_);
+    metrics_.models_[model_].finished[reason] += 1;
+  }
+  void count(const AnswerDelta& delta) {
+    const auto tokens = static_cast<std::int64_t>(delta.tokens.size());
+    if (tokens == 0) return;
+    const Clock::time_point now = Clock::now();
+    Clock::time_point& last = last_.at(static_cast<std::size_t>(delta.choice));
+    const std::lock_guard lock(metrics_.mutex_);
+    Model& model = metrics_.models_[model_];
+    model.generation_tokens += tokens;
+    if (!has_first_) metrics_.observe(model, kFirstToken, seconds_between(arrival_, now));
+    has_first_ = true;
+    if (last != Clock::time_point()) {
+      metrics_.observe(model, kInterToken,
+                       seconds_between(last, now) / static_cast<double>(tokens), tokens);
+    }
+    last = now;
+  }
+
+  Metrics& metrics_;
+  std::shared_ptr<InferenceSink> next_;
+  std::string model_;  // "" until the service has found it: clients' words make no series
+  Clock::time_point arrival_;
+  std::optional<std::int64_t> max_tokens_;
+  std::vector<Clock::time_point> last_;  // of each choice's tokens
+  bool has_first_ = false;
+  bool is_over_ = false;
+};
+
+Metrics::Metrics(std::function<std::vector<EngineGauges>()> read_engines)
+    : read_engines_(std::move(read_engines)) {}
+
+Metrics::~Metrics() = default;
+
+std::shared_ptr<InferenceSink> Metrics::watch(const InferenceRequest& request,
+                                              std::shared_ptr<InferenceSink> next) {
+  return std::make_shared<Sink>(*this, request, std::move(next));
+}
+
+void Metrics::count_pooling(const std::string& model, std::int64_t prompt_tokens, double seconds) {
+  const std::lock_guard lock(mutex_);
+  Model& counted = models_[model];
+  counted.prompt_tokens += prompt_tokens;
+  counted.finished["stop"] += 1;
+  observe(counted, kPromptTokens, static_cast<double>(prompt_tokens));
+  observe(counted, kWhole, seconds);
+}
+
+void Metrics::observe(Model& model, Kind kind, double value, std::int64_t times) {
+  const std::span<const double> bounds = kHistograms[kind].bounds;
+  Histogram& histogram = model.histograms[kind];
+  histogram.counts.resize(bounds.size() + 1);
+  const auto bound = std::lower_bound(bounds.begin(), bounds.end(), value) - bounds.begin();
+  histogram.counts[static_cast<std::size_t>(bound)] += times;
+  histogram.sum += value * static_cast<double>(times);
+  histogram.total += times;
+}
+
+std::string Metrics::text() const {
+  const std::vector<EngineGauges> engines =
+      read_engines_ ? read_engines_() : std::vector<EngineGauges>();
+  std::string out;
+  const auto gauge = [&](const char* name, const char* type, const char* help, auto value) {
+    head(out, name, type, help);
+    for (const EngineGauges& engine : engines)
+      out += fmt::format("{}{{model_name=\"{}\"}} {}\n", name, label_value(engine.model),
+                         value(engine));
+  };
+  gauge("vllm:num_requests_running", "gauge", "Sequences that are being computed.",
+        [](const EngineGauges& e) { return e.running; });
+  gauge("vllm:num_requests_waiting", "gauge", "Sequences that wait for their turn.",
+        [](const EngineGauges& e) { return e.waiting; });
+  gauge("vllm:kv_cache_usage_perc", "gauge", "Part of the cache in use, 0 to 1.",
+        [](const EngineGauges& e) { return e.kv_usage; });
+  gauge("vllm:prefix_cache_queries", "counter", "Prompt tokens looked up in the prefix cache.",
+        [](const EngineGauges& e) { return e.prefix_queries; });
+  gauge("vllm:prefix_cache_hits", "counter", "Prompt tokens found there.",
+        [](const EngineGauges& e) { return e.prefix_hits; });
+  gauge("vllm:num_preemptions_total", "counter", "Sequences that gave up their cache for others.",
+        [](const EngineGauges& e) { return e.preemptions; });
+
+  const std::lock_guard lock(mutex_);
+  const auto counter = [&](const char* name, const char* help, auto value) {
+    head(out, name, "counter", help);
+    for (const auto& [model, counts] : models_)
+      out += fmt::format("{}{{model_name=\"{}\"}} {}\n", name, label_value(model), value(counts));
+  };
+  counter("vllm:prompt_tokens_total", "Tokens of prompts.",
+          [](const Model& m) { return m.prompt_tokens; });
+  counter("vllm:generation_tokens_total", "Tokens generated.",
+          [](const Model& m) { return m.generation_tokens; });
+  head(out, "vllm:request_success_total", "counter", "Answers by how they ended.");
+  for (const auto& [model, counts] : models_) {
+    for (const auto& [reason, count] : counts.finished)
+      out += fmt::format(
+          "vllm:request_success_total{{model_name=\"{}\",finished_reason=\"{}\"}} {}\n",
+          label_value(model), reason, count);
+  }
+  for (std::size_t kind = 0; kind < kKinds; ++kind) {
+    const HistogramName& histogram = kHistograms[kind];
+    head(out, histogram.name, "histogram", histogram.help);
+    for (const auto& [name, model] : models_) {
+      const Histogram& values = model.histograms[kind];
+      if (values.total == 0) continue;
+      const std::string label = label_value(name);
+      std::int64_t below = 0;
+      for (std::size_t i = 0; i < histogram.bounds.size(); ++i) {
+        below += values.counts[i];
+        out += fmt::format("{}_bucket{{model_name=\"{}\",le=\"{}\"}} {}\n", histogram.name, label,
+                           histogram.bounds[i], below);
+      }
+      out += fmt::format("{}_bucket{{model_name=\"{}\",le=\"+Inf\"}} {}\n", histogram.name, label,
+                         values.total);
+      out += fmt::format("{}_sum{{model_name=\"{}\"}} {}\n", histogram.name, label, values.sum);
+      out += fmt::format("{}_count{{model_name=\"{}\"}} {}\n", histogram.name, label,
+                         values.total);
+    }
+  }
+  return out;
+}
+
+}  // namespace sampan

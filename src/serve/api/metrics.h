@@ -1,0 +1,63 @@
+#pragma once
+
+#include <array>
+#include <cstdint>
+#include <functional>
+#include <map>
+#include <memory>
+#include <mutex>
+#include <string>
+#include <vector>
+
+#include "serve/host/inference.h"
+
+namespace sampan {
+
+// What the engine of a model counts; see EngineMetrics.
+struct EngineGauges {
+  std::string model;
+  std::int64_t running = 0, waiting = 0;
+  double kv_usage = 0;                               // 0 to 1
+  std::int64_t prefix_queries = 0, prefix_hits = 0;  // tokens, since the start
+  std::int64_t preemptions = 0;
+};
+
+// What the server counts, under the names that vLLM's dashboards know. Thread-safe.
+class Metrics {
+ public:
+  // read_engines is called for each text(); without one the gauges are left out.
+  explicit Metrics(std::function<std::vector<EngineGauges>()> read_engines = nullptr);
+  ~Metrics();
+
+  // A sink that counts what passes on its way to `next`. A request whose sink is let go of before
+  // its end was aborted.
+  std::shared_ptr<InferenceSink> watch(const InferenceRequest& request,
+                                       std::shared_ptr<InferenceSink> next);
+  // Texts that were read for vectors or logits.
+  void count_pooling(const std::string& model, std::int64_t prompt_tokens, double seconds);
+
+  // Prometheus' text format 0.0.4.
+  std::string text() const;
+
+ private:
+  class Sink;
+  struct Histogram {
+    std::vector<std::int64_t> counts;  // one a bound, and one for what is above all
+    double sum = 0;
+    std::int64_t total = 0;
+  };
+  enum Kind { kFirstToken, kInterToken, kWhole, kQueue, kPrefill, kDecode, kPromptTokens, kGenerationTokens, kMaxTokens, kKinds };
+  struct Model {
+    std::array<Histogram, kKinds> histograms;
+    std::int64_t prompt_tokens = 0, generation_tokens = 0;
+    std::map<std::string, std::int64_t> finished;  // by reason
+  };
+
+  void observe(Model& model, Kind kind, double value, std::int64_t times = 1);
+
+  std::function<std::vector<EngineGauges>()> read_engines_;
+  mutable std::mutex mutex_;  // guards models_
+  std::map<std::string, Model> models_;
+};
+
+}  // namespace sampan
