@@ -11,8 +11,9 @@ For dense shapes OUTPUT/<shape>/ (config.json, model.safetensors: BF16, normal w
 0.02) and OUTPUT/<shape>-bf16.gguf with a stand-in tokenizer, which other engines load and quantise.
 Mixtures of experts, which are too big for that, are written straight to OUTPUT/<shape>-<type>.gguf
 as random blocks (oracle/random_gguf.py), "-<N>-layers" in the name where there are fewer.
-"small-v3" has DeepSeek-V3's layer at a quarter of its width, experts, head and prediction layer with
-about their share of the whole; its prediction is blind (no draft is right) or foreseeing (all are).
+"small-v3" has DeepSeek-V3's layer at a quarter of its width, experts, head and prediction layer
+with about their share of the whole; its prediction is blind (no draft is right) or foreseeing (all
+are).
 """
 
 import argparse
@@ -199,7 +200,9 @@ def main():
     parser.add_argument("--type", default="Q4_0", choices=["Q4_0", "Q4_K", "Q8_0"])
     parser.add_argument("--layers", type=int, help="of a mixture, instead of all")
     parser.add_argument(
-        "--prediction", choices=["blind", "foreseeing"], help="add a layer of multi-token prediction"
+        "--prediction",
+        choices=["blind", "foreseeing"],
+        help="add a layer of multi-token prediction",
     )
     args = parser.parse_args()
     if args.shape in SHAPES:

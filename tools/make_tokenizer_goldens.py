@@ -461,7 +461,7 @@ def timed_reference(folder):
 
 
 def reference_speed(load, text):
-    """MB/s of `text` whole and in documents. A new tokenizer: its cache never drops what earlier texts filled it with."""
+    """MB/s of `text` whole and in documents, by a new tokenizer: no earlier text has filled its cache."""
     encode = load()
     size = len(text.encode())
     step = 10000 * len(text) // size  # characters in 10 kB

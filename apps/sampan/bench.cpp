@@ -27,10 +27,13 @@ struct BenchOptions {
   ComputeOptions compute;
 };
 
-// Seconds that all threads computed: with one thread, what a machine that others use too leaves comparable.
+// Seconds that all threads computed: with one thread, what a machine that others use too leaves
+// comparable.
 double cpu_seconds() { return static_cast<double>(std::clock()) / CLOCKS_PER_SEC; }
 
-double seconds_since(Clock::time_point start) { return std::chrono::duration<double>(Clock::now() - start).count(); }
+double seconds_since(Clock::time_point start) {
+  return std::chrono::duration<double>(Clock::now() - start).count();
+}
 
 double median(std::vector<double> values) {
   if (values.empty()) return 0;
@@ -48,7 +51,8 @@ struct BenchResult {
 };
 
 // Ids of a text of its own for each salt.
-std::vector<std::int32_t> bench_text(std::int64_t length, std::int64_t vocab_size, std::size_t salt) {
+std::vector<std::int32_t> bench_text(std::int64_t length, std::int64_t vocab_size,
+                                     std::size_t salt) {
   std::vector<std::int32_t> ids(static_cast<std::size_t>(length));
   for (std::size_t i = 0; i < ids.size(); ++i) {
     ids[i] = static_cast<std::int32_t>((i * 7919 + salt) % static_cast<std::size_t>(vocab_size));
@@ -83,9 +87,12 @@ struct Rates {
   }
 };
 
-// Prefill and decode, each from a context of `depth` tokens, as the usual pp and tg figures are defined.
-BenchResult measure(const BenchOptions& options, std::int64_t depth, const Model& model, ThreadPool& pool) {
-  const std::vector<std::int32_t> prompt = bench_text(options.prompt, model.config().vocab_size, 17);
+// Prefill and decode, each from a context of `depth` tokens, as the usual pp and tg figures are
+// defined.
+BenchResult measure(const BenchOptions& options, std::int64_t depth, const Model& model,
+                    ThreadPool& pool) {
+  const std::vector<std::int32_t> prompt =
+      bench_text(options.prompt, model.config().vocab_size, 17);
   Runner runner(model, pool);
   Sequence sequence(model, options.compute.kv_dtype(model.default_kv_dtype()));
   if (depth > 0) runner.prefill(sequence, bench_text(depth, model.config().vocab_size, 29));
@@ -125,15 +132,20 @@ void print(const BenchOptions& options, const Model& model, const BenchResult& r
   const double macs = r.prefill_tokens_per_second * static_cast<double>(model.macs_per_token());
   const double bytes = bytes_per_second(options, model, r);
   if (r.depth > 0) std::printf("behind %lld tokens\n", static_cast<long long>(r.depth));
-  std::printf("prefill %5lld tokens  %9.1f tokens/s  %7.1f GMAC/s  %3.0f %% of the %s peak of %.0f GMAC/s\n",
-              static_cast<long long>(options.prompt), r.prefill_tokens_per_second, macs * 1e-9, 100 * macs / peak_macs,
-              blocks ? "int8" : "float", peak_macs * 1e-9);
-  std::printf("decode  %5lld tokens  %9.1f tokens/s  %7.1f GB/s    %3.0f %% of the read bandwidth of %.1f GB/s\n",
-              static_cast<long long>(options.generate), r.decode_tokens_per_second, bytes * 1e-9,
-              100 * bytes / r.peaks.read_bytes_per_second, r.peaks.read_bytes_per_second * 1e-9);
+  std::printf(
+      "prefill %5lld tokens  %9.1f tokens/s  %7.1f GMAC/s  %3.0f %% of the %s peak of %.0f "
+      "GMAC/s\n",
+      static_cast<long long>(options.prompt), r.prefill_tokens_per_second, macs * 1e-9,
+      100 * macs / peak_macs, blocks ? "int8" : "float", peak_macs * 1e-9);
+  std::printf(
+      "decode  %5lld tokens  %9.1f tokens/s  %7.1f GB/s    %3.0f %% of the read bandwidth of %.1f "
+      "GB/s\n",
+      static_cast<long long>(options.generate), r.decode_tokens_per_second, bytes * 1e-9,
+      100 * bytes / r.peaks.read_bytes_per_second, r.peaks.read_bytes_per_second * 1e-9);
 }
 
-nlohmann::json to_json(const BenchOptions& options, const Model& model, double load_seconds, const BenchResult& r) {
+nlohmann::json to_json(const BenchOptions& options, const Model& model, double load_seconds,
+                       const BenchResult& r) {
   return {
       {"model", options.model},
       {"isa", std::string(isa_name(active_isa()))},
@@ -143,7 +155,8 @@ nlohmann::json to_json(const BenchOptions& options, const Model& model, double l
       {"prompt_tokens", options.prompt},
       {"prefill_tokens_per_second", r.prefill_tokens_per_second},
       {"prefill_tokens_per_cpu_second", r.prefill_tokens_per_cpu_second},
-      {"prefill_gmac_per_second", r.prefill_tokens_per_second * static_cast<double>(model.macs_per_token()) * 1e-9},
+      {"prefill_gmac_per_second",
+       r.prefill_tokens_per_second * static_cast<double>(model.macs_per_token()) * 1e-9},
       {"generated_tokens", options.generate},
       {"decode_tokens_per_second", r.decode_tokens_per_second},
       {"decode_tokens_per_cpu_second", r.decode_tokens_per_cpu_second},
@@ -159,10 +172,12 @@ void bench(const BenchOptions& options) {
   const int threads = options.compute.thread_count();
   ThreadPool pool(threads);
   const auto start = Clock::now();
-  const std::unique_ptr<Model> model = load_model(find_model(options.model), pool, options.compute.load_options());
+  const std::unique_ptr<Model> model =
+      load_model(find_model(options.model), pool, options.compute.load_options());
   const double load_seconds = seconds_since(start);
   if (!options.json) {
-    std::printf("%s, %d threads, loaded in %.2f s\n", std::string(isa_name(active_isa())).c_str(), threads, load_seconds);
+    std::printf("%s, %d threads, loaded in %.2f s\n", std::string(isa_name(active_isa())).c_str(),
+                threads, load_seconds);
   }
   for (const std::int64_t depth : options.depths) {
     const BenchResult result = measure(options, depth, *model, pool);
@@ -179,7 +194,8 @@ void bench(const BenchOptions& options) {
 
 void add_bench_command(CLI::App& app, int&) {
   auto options = std::make_shared<BenchOptions>();
-  CLI::App* command = app.add_subcommand("bench", "Measure prefill and decode speed, beside this machine's limits");
+  CLI::App* command =
+      app.add_subcommand("bench", "Measure prefill and decode speed, beside this machine's limits");
   add_model_argument(*command, options->model);
   command->add_option("--prompt", options->prompt, "Tokens of the prompt")
       ->check(CLI::Range(std::int64_t{0}, std::int64_t{1} << 24))
@@ -191,13 +207,16 @@ void add_bench_command(CLI::App& app, int&) {
       ->capture_default_str();
   command
       ->add_option("--depth", options->depths,
-                   "Tokens that are in the cache before the prompt, and before those generated; several are measured one after the other")
+                   "Tokens that are in the cache before the prompt, and before those generated; "
+                   "several are measured one after the other")
       ->check(CLI::Range(std::int64_t{0}, std::int64_t{1} << 24))
       ->delimiter(',')
       ->expected(1)
       ->type_name("N[,N…]")
       ->capture_default_str();
-  command->add_option("--repeats", options->repeats, "Rounds after one to warm up; medians are printed")
+  command
+      ->add_option("--repeats", options->repeats,
+                   "Rounds after one to warm up; medians are printed")
       ->check(CLI::Range(1, 1000))
       ->type_name("N")
       ->capture_default_str();

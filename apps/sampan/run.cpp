@@ -13,6 +13,7 @@
 #include "text/model_text.h"
 #include "models/load.h"
 #include "options.h"
+#include "remote_chat.h"
 #include "sampling_options.h"
 #include "speculation_flags.h"
 #include "template_variables.h"
@@ -21,7 +22,7 @@ namespace sampan {
 namespace {
 
 struct RunOptions {
-  std::string model, system;
+  std::string model, system, server, api_key;
   std::optional<std::string> prompt;
   std::int64_t max_tokens = 0;
   std::vector<std::string> stop_strings, variables;
@@ -154,8 +155,56 @@ void converse(Chat& chat, const RunOptions& options) {
   }
 }
 
+RemoteChat remote_chat(const RunOptions& options) {
+  RemoteChat::Options remote;
+  remote.url = options.server;
+  while (remote.url.ends_with('/')) remote.url.pop_back();
+  if (remote.url.find("://") == std::string::npos) remote.url = "http://" + remote.url;
+  remote.key = options.api_key;
+  remote.model = options.model;
+  remote.sampling = options.sampling;
+  remote.greedy = options.sampling.greedy;
+  remote.max_tokens = options.max_tokens;
+  remote.stop_strings = options.stop_strings;
+  remote.variables = parse_template_variables(options.variables);
+  remote.ignore_eos = options.ignore_eos;
+  RemoteChat chat(std::move(remote));
+  chat.set_system(options.system);
+  return chat;
+}
+
+// Of the conversation's commands, those that need no model here.
+void converse(RemoteChat& chat, const RunOptions& options) {
+  LineEditor editor(default_history_file());
+  std::printf("%s on %s. /clear begins anew; Ctrl-C stops an answer, Ctrl-D leaves.\n", printable(options.model, 200).c_str(), printable(options.server, 200).c_str());
+  arm_interrupts();
+  while (const std::optional<std::string> line = read_message(editor)) {
+    if (line->find_first_not_of(" \t\n") == std::string::npos) continue;
+    if (*line == "/bye" || *line == "/exit") return;
+    if (*line == "/clear") {
+      chat.clear();
+      continue;
+    }
+    try {
+      AnswerPrinter printer(options.hide_reasoning);
+      chat.ask(*line, interrupted, std::ref(printer));
+      printer.end();
+    } catch (const Error& error) {
+      std::fprintf(stderr, "sampan: %s\n", error.what());
+    }
+    clear_interrupt();
+  }
+}
+
 void run(const RunOptions& options, int& exit_code) {
+  if (!options.server.empty() && options.trust_conversation) {
+    fail(ErrorCode::kInvalidArgument, "--trust-conversation: a server takes no special tokens from messages");
+  }
   if (!options.prompt && ::isatty(STDIN_FILENO) == 1) {
+    if (!options.server.empty()) {
+      RemoteChat chat = remote_chat(options);
+      return converse(chat, options);
+    }
     Chat chat(options);
     converse(chat, options);
     return;
@@ -168,6 +217,14 @@ void run(const RunOptions& options, int& exit_code) {
     while (prompt.ends_with('\n') || prompt.ends_with('\r')) prompt.pop_back();
   }
   if (prompt.empty()) fail(ErrorCode::kInvalidArgument, "the prompt is empty: give it as an argument or on standard input");
+  if (!options.server.empty()) {
+    RemoteChat chat = remote_chat(options);
+    arm_interrupts();
+    AnswerPrinter printer(options.hide_reasoning);
+    if (chat.ask(prompt, interrupted, std::ref(printer))) exit_code = kExitInterrupted;
+    printer.end();
+    return;
+  }
   Chat chat(options);
   arm_interrupts();
   if (answer(chat, prompt, options.stats, options.hide_reasoning)) exit_code = kExitInterrupted;
@@ -190,6 +247,8 @@ void add_run_command(CLI::App& app, int& exit_code) {
   command->add_flag("--stats", options->stats, "Print tokens, tokens/s and GB/s after each answer");
   command->add_flag("--hide-reasoning", options->hide_reasoning, "Do not show what the model thinks before it answers");
   command->add_flag("--trust-conversation", options->trust_conversation, "Parse special tokens written in messages, as transformers does");
+  command->add_option("--server", options->server, "Talk to the server at this URL instead, which serves MODEL (see sampan serve)")->type_name("URL");
+  command->add_option("--api-key", options->api_key, "Key for --server")->envname("SAMPAN_API_KEY")->type_name("KEY");
   add_sampling_options(*command, options->sampling);
   add_speculation_options(*command, options->speculation);
   add_compute_options(*command, options->compute);

@@ -93,7 +93,7 @@ Setting flag(const char* key, const char* help, Member member) {
 }
 template <typename Member>
 Setting list(const char* key, const char* help, Member member) {
-  return {key, "list", help, [=](ServeSettings& s, const std::string& v) { member(s).push_back(v); }, [](const ServeSettings&) { return std::string("none"); }};
+  return {key, "list", help, [=](ServeSettings& s, const std::string& v) { member(s).push_back(v); }, [](const ServeSettings&) { return std::string(); }};
 }
 
 milliseconds keep_alive_time(const std::string& value) { return value == "forever" ? milliseconds(-1) : time(value); }

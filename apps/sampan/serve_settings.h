@@ -29,6 +29,8 @@ struct ServeSettings {
   bool preload = true;
   std::string log = "json";
   std::vector<ModelSpec> models;  // names resolved to files
+
+  ServeSettings() { host.threads = 0; }
 };
 
 // One thing that can be set: in the file as `key`, as the flag --key (with - for _), in the environment as SAMPAN_KEY.

@@ -20,7 +20,8 @@ SpeculationOptions SpeculationFlags::options() const {
 void add_speculation_options(CLI::App& command, SpeculationFlags& flags) {
   command
       .add_option("--speculate", flags.mode,
-                  "Draft tokens with the model's multi-token prediction and check them all at once; the text stays the same. auto: where "
+                  "Draft tokens with the model's multi-token prediction and check them all at "
+                  "once; the text stays the same. auto: where "
                   "there is such a layer, while it pays; on: always; off")
       ->check(CLI::IsMember({"auto", "on", "off"}))
       ->type_name("MODE")

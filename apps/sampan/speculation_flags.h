@@ -9,8 +9,8 @@
 
 namespace sampan {
 
-// Flags of commands that may draft tokens ahead: auto (where the model has the means, while it pays), on (always; an error where it has
-// not), off.
+// Flags of commands that may draft tokens ahead: auto (where the model has the means, while it
+// pays), on (always; an error where it has not), off.
 struct SpeculationFlags {
   std::string mode = "auto";
   std::int64_t depth = 1;

@@ -154,9 +154,10 @@ def prediction_of_next(hidden):
 
 def _values(random, name, shape, matrix_type, prediction):
     type_name = type_of(name, shape, matrix_type)
+    if type_name == "F16" and prediction == "foreseeing":
+        return prediction_of_next(shape[0])
     if type_name == "F16":
-        foreseeing = prediction == "foreseeing"
-        return prediction_of_next(shape[0]) if foreseeing else random.floats(name, shape).astype("f2")
+        return random.floats(name, shape).astype(np.float16)
     if type_name == "F32":
         return random.floats(name, shape)
     if prediction == "foreseeing" and (".attn_output." in name or ".ffn_down" in name):

@@ -1,0 +1,230 @@
+"""The life of `sampan serve`: configuration, keys, signals, faults. Standard library only; official clients are in tests/clients."""
+
+import http.client
+import json
+import os
+import pathlib
+import re
+import signal
+import socket
+import subprocess
+import threading
+import time
+import unittest
+
+from support import NANO, SAMPAN, CliTest, run
+
+QUESTION = {"messages": [{"role": "user", "content": "Where is my order 48213?"}], "temperature": 0}
+
+
+class ServeTest(CliTest):
+    def start(self, *arguments, models=(NANO,), env=None):
+        log = open(self.folder / f"serve-{time.monotonic_ns()}.log", "w+")
+        self.addCleanup(log.close)
+        process = subprocess.Popen([SAMPAN, "serve", *map(str, models), "--port", "0", *map(str, arguments)], stdin=subprocess.DEVNULL, stdout=log, stderr=log,
+                                   env={**os.environ, **(env or {})})
+        self.addCleanup(process.wait)
+        self.addCleanup(process.kill)
+        process.log = pathlib.Path(log.name)
+        self.wait_for(lambda: "Sampan serves" in process.log.read_text() or process.poll() is not None)
+        found = re.search(r" on http://([\d.]+):(\d+)$", process.log.read_text(), re.MULTILINE)
+        process.address = (found[1], int(found[2])) if found else None
+        return process
+
+    def wait_for(self, condition, seconds=60):
+        deadline = time.monotonic() + seconds
+        while not condition():
+            self.assertLess(time.monotonic(), deadline)
+            time.sleep(0.01)
+
+    def ask(self, process, method, path, body=None, headers=None):
+        connection = http.client.HTTPConnection(*process.address, timeout=60)
+        self.addCleanup(connection.close)
+        connection.request(method, path, None if body is None else json.dumps(body), {"Content-Type": "application/json", **(headers or {})})
+        reply = connection.getresponse()
+        text = reply.read()
+        return reply.status, json.loads(text) if text.startswith(b"{") else text
+
+    def begin_stream(self, process, tokens=1500):
+        """A streamed answer that goes on; returns its socket file after the first piece."""
+        body = json.dumps({**QUESTION, "stream": True, "max_tokens": tokens, "ignore_eos": True}).encode()
+        connection = socket.create_connection(process.address, timeout=60)
+        self.addCleanup(connection.close)
+        connection.sendall(b"POST /v1/chat/completions HTTP/1.1\r\nHost: a\r\nContent-Type: application/json\r\nContent-Length: %d\r\n\r\n" % len(body) + body)
+        reader = connection.makefile("rb")
+        self.addCleanup(reader.close)
+        self.assertIn(b" 200 ", reader.readline())
+        while b'"content"' not in reader.readline():
+            pass
+        return connection, reader
+
+    # Configuration
+
+    def test_check_prints_the_memory_plan(self):
+        result = run("serve", NANO, "--check", "--memory", "2GB")
+        self.assertEqual(result.returncode, 0, result.stderr)
+        self.assertIn("memory for models: 2.00 GB", result.stderr)
+        self.assertIn("nano: qwen3", result.stderr)
+
+    def test_flags_win_over_the_environment_over_the_file(self):
+        config = self.folder / "sampan.toml"
+        config.write_text(f'memory = "3GB"\nmax_waiting = 5\n[[model]]\nname = "shop"\nmodel = "{NANO}"\naliases = ["gpt-4o-mini"]\nkv_memory = "64MiB"\n')
+        plan = lambda *arguments, **env: run("serve", "--config", config, "--check", *arguments, env=env).stderr
+        self.assertIn("memory for models: 3.00 GB", plan())
+        self.assertIn("shop: qwen3", plan())
+        self.assertIn("memory for models: 2.00 GB", plan(SAMPAN_MEMORY="2GB"))
+        self.assertIn("memory for models: 1.00 GB", plan("--memory", "1GB", SAMPAN_MEMORY="2GB"))
+
+    def test_bad_configuration_is_named(self):
+        self.refused("serve", says="no model is named")
+        self.refused("serve", NANO, "--port", "70000", says="--port: 70000 is not in 0 to 65535")
+        self.refused("serve", NANO, "--memory", "much", says="--memory")
+        self.refused("serve", NANO, "--host", "0.0.0.0", "--check", says="set an api_key or a keys_file first")
+        self.refused("serve", NANO, NANO, "--check", says="two models are named nano")
+        self.refused("serve", NANO, "--memory", "1MB", "--check", says="are more than")
+        self.refused("serve", NANO, env={"SAMPAN_KV_TYPE": "f8"}, says="SAMPAN_KV_TYPE")
+        config = self.folder / "bad.toml"
+        for text, says in [("port = ", "bad.toml:1:"), ("prot = 1", 'no setting "prot"'), ("port = 1.5", "bad.toml:1:"), ("[[model]]\nnmae = 1", 'no setting "nmae"'),
+                           ("[[model]]\nname = 'x'", "has no model")]:
+            config.write_text(text)
+            self.refused("serve", "--config", config, "--check", says=says)
+
+    def test_the_reference_pages_are_the_codes(self):
+        root = pathlib.Path(__file__).resolve().parents[2]
+        self.assertEqual(self.ok("serve", "--reference"), (root / "docs/reference/configuration.md").read_text())
+        self.assertEqual(self.ok("serve", "--api-reference"), (root / "docs/reference/api.md").read_text())
+
+    # Keys
+
+    def test_every_route_but_health_wants_the_key(self):
+        server = self.start("--api-key", "secret-1", "--api-key", "secret-2")
+        for method, path in [("GET", "/v1/models"), ("POST", "/v1/chat/completions"), ("GET", "/nothing"), ("GET", "/")]:
+            self.assertEqual(self.ask(server, method, path)[0], 401, path)
+            self.assertEqual(self.ask(server, method, path, headers={"Authorization": "Bearer wrong"})[0], 401, path)
+        self.assertEqual(self.ask(server, "GET", "/health")[0], 200)
+        for key in ("secret-1", "secret-2"):
+            self.assertEqual(self.ask(server, "GET", "/v1/models", headers={"Authorization": f"Bearer {key}"})[0], 200)
+        self.assertNotIn("secret", server.log.read_text())
+
+    def test_sighup_reads_keys_and_models_again(self):
+        keys = self.folder / "keys"
+        keys.write_text("alice first-key # comment\n")
+        config = self.folder / "sampan.toml"
+        model = f'[[model]]\nname = "{{}}"\nmodel = "{NANO}"\n'
+        config.write_text(f'keys_file = "{keys}"\n' + model.format("a"))
+        server = self.start("--config", config, models=())
+        with_key = lambda key: self.ask(server, "GET", "/v1/models", headers={"Authorization": f"Bearer {key}"})
+        self.assertEqual(with_key("first-key")[0], 200)
+        keys.write_text("second-key\n")
+        config.write_text(f'keys_file = "{keys}"\n' + model.format("b"))
+        server.send_signal(signal.SIGHUP)
+        self.wait_for(lambda: with_key("second-key")[0] == 200)
+        self.assertEqual(with_key("first-key")[0], 401)
+        self.assertEqual([m["id"] for m in with_key("second-key")[1]["data"]], ["b"])
+        keys.write_text("")
+        server.send_signal(signal.SIGHUP)
+        self.wait_for(lambda: "nothing is changed" in server.log.read_text())
+        self.assertEqual(with_key("second-key")[0], 200)
+
+    # sampan run as a client
+
+    def test_run_talks_to_a_server(self):
+        server = self.start("--api-key", "k")
+        url = "http://%s:%d" % server.address
+        here = self.ok("run", NANO, "Where is my order 48213?", "--greedy")
+        there = self.ok("run", "nano", "Where is my order 48213?", "--greedy", "--server", url, "--api-key", "k")
+        self.assertEqual(there, here)
+        self.refused("run", "nano", "hi", "--server", url, "--api-key", "wrong", says="the server:")
+        self.refused("run", "gpt-4", "hi", "--server", url, "--api-key", "k", says="does not exist")
+        self.refused("run", "nano", "hi", "--server", "127.0.0.1:1", says="http://127.0.0.1:1/v1/chat/completions")
+
+    # Signals and faults
+
+    def test_sigterm_lets_streams_finish(self):
+        server = self.start()
+        _, reader = self.begin_stream(server)
+        server.send_signal(signal.SIGTERM)
+        self.wait_for(lambda: "draining" in server.log.read_text())
+        with self.assertRaises(OSError):
+            self.ask(server, "GET", "/health")
+        rest = reader.read()
+        self.assertIn(b"data: [DONE]", rest)
+        self.assertEqual(server.wait(30), 0)
+
+    def test_killed_under_load_it_starts_again(self):
+        server = self.start()
+        streams = [self.begin_stream(server) for _ in range(4)]
+        server.kill()
+        server.wait()
+        for _, reader in streams:
+            try:
+                self.assertNotIn(b"[DONE]", reader.read())
+            except OSError:
+                pass
+        again = self.start()
+        self.assertEqual(self.ask(again, "POST", "/v1/chat/completions", QUESTION)[0], 200)
+
+    def test_clients_that_leave_free_the_engine(self):
+        server = self.start()
+        for _ in range(8):
+            connection, _ = self.begin_stream(server)
+            connection.shutdown(socket.SHUT_RDWR)
+        running = lambda: re.search(rb'^vllm:num_requests_running\{[^}]*\} (\S+)$', self.ask(server, "GET", "/metrics")[1], re.MULTILINE)
+        self.wait_for(lambda: float(running()[1]) == 0)
+        self.assertEqual(self.ask(server, "POST", "/v1/chat/completions", QUESTION)[0], 200)
+
+    def test_out_of_cache_memory_everybody_is_answered(self):
+        server = self.start("--kv-memory", "1MiB", "--kv-type", "f16")
+        alone = self.ask(server, "POST", "/v1/chat/completions", {**QUESTION, "max_tokens": 60})[1]["choices"][0]["message"]["content"]
+        answers = []
+        threads = [threading.Thread(target=lambda: answers.append(self.ask(server, "POST", "/v1/chat/completions", {**QUESTION, "max_tokens": 60}))) for _ in range(12)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+        self.assertEqual([status for status, _ in answers], [200] * 12)
+        self.assertEqual({body["choices"][0]["message"]["content"] for _, body in answers}, {alone})
+
+    def test_a_full_queue_says_503(self):
+        server = self.start("--max-running", "1", "--max-waiting", "1")
+        streams = [self.begin_stream(server)]
+        statuses = []
+        threads = [threading.Thread(target=lambda: statuses.append(self.ask(server, "POST", "/v1/chat/completions", {**QUESTION, "max_tokens": 2})[0])) for _ in range(6)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+        self.assertIn(503, statuses)
+        self.assertLessEqual(set(statuses), {200, 503})
+        streams.clear()
+
+    def test_two_models_swap_within_their_memory(self):
+        server = self.start("--memory", "60MB", "--kv-memory", "20MB", models=(f"a={NANO}", f"b={NANO}"))
+        for model in ("a", "b", "a"):
+            self.assertEqual(self.ask(server, "POST", "/v1/chat/completions", {**QUESTION, "model": model, "max_tokens": 3})[0], 200)
+
+    def test_an_idle_server_uses_no_cpu(self):
+        server = self.start()
+        self.ask(server, "POST", "/v1/chat/completions", {**QUESTION, "max_tokens": 3})
+        time.sleep(0.3)
+        ticks = lambda: sum(int(n) for n in pathlib.Path(f"/proc/{server.pid}/stat").read_text().rsplit(")", 1)[1].split()[11:13])
+        before = ticks()
+        time.sleep(1.0)
+        self.assertLessEqual(ticks() - before, 1)
+
+    def test_unix_socket(self):
+        path = self.folder / "sampan.sock"
+        server = self.start("--unix-socket", path)
+        connection = socket.socket(socket.AF_UNIX)
+        self.addCleanup(connection.close)
+        connection.connect(str(path))
+        connection.sendall(b"GET /health HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n")
+        self.assertIn(b" 200 ", connection.makefile("rb").read())
+        self.assertEqual(path.stat().st_mode & 0o777, 0o600)
+        server.terminate()
+        self.assertEqual(server.wait(30), 0)
+        self.assertFalse(path.exists())
+
+
+if __name__ == "__main__":
+    unittest.main()
