@@ -8,8 +8,8 @@ namespace sampan {
 
 ConnectionExchange::ConnectionExchange(std::shared_ptr<Connection> connection, HttpRequest request)
     : connection_(connection),
-      strand_(connection->strand_),
       core_(connection->core_),
+      strand_(connection->strand_),
       request_(std::move(request)),
       queue_limit_(core_->options.limits.queued_bytes) {}
 

@@ -35,8 +35,8 @@ class ConnectionExchange : public Exchange,
   void send(Connection& connection, std::string bytes, std::size_t counted);
 
   std::weak_ptr<Connection> connection_;
+  std::shared_ptr<HttpCore> core_;  // keeps the strand's context: before it
   boost::asio::any_io_executor strand_;
-  std::shared_ptr<HttpCore> core_;  // keeps the strand's context
   HttpRequest request_;
   std::size_t queue_limit_;
   std::atomic<std::size_t> queued_{0};
