@@ -211,7 +211,7 @@ void add_bench_command(CLI::App& app, int&) {
                    "several are measured one after the other")
       ->check(CLI::Range(std::int64_t{0}, std::int64_t{1} << 24))
       ->delimiter(',')
-      ->expected(1)
+      ->allow_extra_args(false)
       ->type_name("N[,N…]")
       ->capture_default_str();
   command

@@ -12,7 +12,8 @@ std::vector<std::int32_t> bytes_as_ids(const std::string& text) {
 }
 
 std::string bytes_of(std::int32_t id) {
-  return id >= 0 && id < 256 ? std::string(1, static_cast<char>(id)) : "<|" + std::to_string(id) + "|>";
+  return id >= 0 && id < 256 ? std::string(1, static_cast<char>(id))
+                             : "<|" + std::to_string(id) + "|>";
 }
 
 ScoredToken scored(std::int32_t id, int alternatives) {
@@ -65,10 +66,13 @@ FakeService::FakeService() {
   pool_one = [](const PoolingRequest& request) {
     PoolingResult result;
     const std::string text = prompt_text(std::visit(
-        [](const auto& prompt) { return std::variant<ChatPrompt, TextPrompt, TokenPrompt>(prompt); },
+        [](const auto& prompt) {
+          return std::variant<ChatPrompt, TextPrompt, TokenPrompt>(prompt);
+        },
         request.prompt));
     result.embedding = {3, 4, static_cast<float>(text.size() % 5), 0};
-    for (const std::int32_t id : request.probe_ids) result.probe_logits.push_back(static_cast<float>(id % 7));
+    for (const std::int32_t id : request.probe_ids)
+      result.probe_logits.push_back(static_cast<float>(id % 7));
     result.prompt_tokens = static_cast<std::int64_t>(text.size());
     return result;
   };
@@ -100,7 +104,8 @@ std::shared_ptr<Inference> FakeService::start(InferenceRequest request,
   PromptReport report;
   report.cached_tokens = script.cached;
   if (request.prompt_logprobs >= 0) {
-    for (const std::int32_t id : info.ids) report.tokens.push_back(scored(id, request.prompt_logprobs));
+    for (const std::int32_t id : info.ids)
+      report.tokens.push_back(scored(id, request.prompt_logprobs));
     if (!report.tokens.empty()) {
       report.tokens[0] = ScoredToken();
       report.tokens[0].id = info.ids[0];
@@ -123,7 +128,8 @@ std::shared_ptr<Inference> FakeService::start(InferenceRequest request,
         delta.tokens.push_back(scored(id, request.logprobs));
       left -= static_cast<std::int64_t>(delta.tokens.size());
       usage.completion_tokens += static_cast<std::int64_t>(delta.tokens.size());
-      if (piece.is_reasoning) usage.reasoning_tokens += static_cast<std::int64_t>(delta.tokens.size());
+      if (piece.is_reasoning)
+        usage.reasoning_tokens += static_cast<std::int64_t>(delta.tokens.size());
       if (!delta.tokens.empty()) sink->on_delta(delta);
       if (script.hangs) {
         inference->sink = sink;
@@ -272,9 +278,9 @@ std::string FakeExchange::header(const std::string& name) const {
   return "";
 }
 
-TestServer::TestServer(InferenceService& service, ApiOptions options,
+TestServer::TestServer(InferenceService& service, const ApiOptions& options,
                        const std::vector<ApiKey>& given)
-    : keys(given), server(service, keys, std::move(options), metrics) {}
+    : keys(given), server(service, keys, options, metrics) {}
 
 std::shared_ptr<FakeExchange> TestServer::send(const std::string& method, const std::string& path,
                                                const std::string& body, HttpFields headers,

@@ -37,7 +37,7 @@ class FakeService : public InferenceService {
 
   Script script;
   std::vector<ServedModelInfo> served;
-  std::vector<InferenceRequest> requests;       // that were started
+  std::vector<InferenceRequest> requests;  // that were started
   std::vector<PoolingRequest> pooled;
   std::function<PoolingResult(const PoolingRequest&)> pool_one;
   std::vector<std::pair<std::string, std::chrono::milliseconds>> kept_alive;
@@ -54,8 +54,7 @@ class FakeService : public InferenceService {
                          bool skip_special) override;
   std::string token_bytes(const std::string& model, std::int32_t id) override;
   std::optional<std::int32_t> token_id(const std::string& model, const std::string& token) override;
-  void keep_alive(const std::string& model, std::chrono::milliseconds duration,
-                  bool load) override;
+  void keep_alive(const std::string& model, std::chrono::milliseconds duration, bool load) override;
 };
 
 // What a client sees. Answers may come later, from another thread.
@@ -96,7 +95,7 @@ class FakeExchange : public Exchange {
 // A server over a service, as a test drives it.
 class TestServer {
  public:
-  explicit TestServer(InferenceService& service, ApiOptions options = {},
+  explicit TestServer(InferenceService& service, const ApiOptions& options = on_this_thread(),
                       const std::vector<ApiKey>& keys = {});
 
   // As the transport does: authorize, then handle. Returns once it is answered, if wait is set.
@@ -106,6 +105,12 @@ class TestServer {
   std::shared_ptr<FakeExchange> post(const std::string& path, const nlohmann::json& body,
                                      bool wait = true) {
     return send("POST", path, body.dump(), {{"content-type", "application/json"}}, wait);
+  }
+
+  static ApiOptions on_this_thread() {
+    ApiOptions options;
+    options.threads = 0;
+    return options;
   }
 
   KeyRing keys;

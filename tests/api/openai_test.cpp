@@ -16,7 +16,8 @@ Json chat(Json more = Json::object()) {
 }
 
 // The texts of a streamed chat's choices.
-std::vector<std::string> streamed(const std::string& body, const std::string& field, int choices = 1) {
+std::vector<std::string> streamed(const std::string& body, const std::string& field,
+                                  int choices = 1) {
   std::vector<std::string> texts(static_cast<std::size_t>(choices));
   for (const Json& event : sse_events(body)) {
     for (const Json& choice : event["choices"]) {
@@ -109,22 +110,35 @@ TEST_F(OpenAi, ChunksArePaddedUnlessToldOtherwise) {
     EXPECT_TRUE(event.contains("obfuscation"));
   }
   EXPECT_EQ(sizes.size(), 1u);
-  const auto plain = server.post(
-      "/v1/chat/completions",
-      chat({{"stream", true}, {"stream_options", {{"include_obfuscation", false}}}}));
+  const auto plain =
+      server.post("/v1/chat/completions",
+                  chat({{"stream", true}, {"stream_options", {{"include_obfuscation", false}}}}));
   EXPECT_EQ(plain->body.find("obfuscation"), std::string::npos);
 }
 
 TEST_F(OpenAi, FieldsReachTheEngine) {
-  const auto reply = server.post(
-      "/v1/chat/completions",
-      chat({{"temperature", 0.5}, {"top_p", 0.9}, {"top_k", -1}, {"min_p", 0.1},
-            {"seed", -5}, {"stop", {"a", "b"}}, {"max_tokens", 9}, {"max_completion_tokens", 7},
-            {"presence_penalty", 1}, {"frequency_penalty", -1}, {"repetition_penalty", 1.1},
-            {"logit_bias", {{"12", -100}, {"15", 3.5}}}, {"n", 2}, {"stop_token_ids", {4, 5}},
-            {"ignore_eos", true}, {"min_tokens", 2}, {"priority", -3}, {"logprobs", true},
-            {"top_logprobs", 4}, {"skip_special_tokens", false},
-            {"include_stop_str_in_output", true}}));
+  const auto reply =
+      server.post("/v1/chat/completions", chat({{"temperature", 0.5},
+                                                {"top_p", 0.9},
+                                                {"top_k", -1},
+                                                {"min_p", 0.1},
+                                                {"seed", -5},
+                                                {"stop", {"a", "b"}},
+                                                {"max_tokens", 9},
+                                                {"max_completion_tokens", 7},
+                                                {"presence_penalty", 1},
+                                                {"frequency_penalty", -1},
+                                                {"repetition_penalty", 1.1},
+                                                {"logit_bias", {{"12", -100}, {"15", 3.5}}},
+                                                {"n", 2},
+                                                {"stop_token_ids", {4, 5}},
+                                                {"ignore_eos", true},
+                                                {"min_tokens", 2},
+                                                {"priority", -3},
+                                                {"logprobs", true},
+                                                {"top_logprobs", 4},
+                                                {"skip_special_tokens", false},
+                                                {"include_stop_str_in_output", true}}));
   ASSERT_EQ(reply->status, 200) << reply->body;
   const InferenceRequest& request = service.requests.at(0);
   EXPECT_EQ(request.sampling.temperature, 0.5);
@@ -193,10 +207,15 @@ TEST_F(OpenAi, WhatCannotBeHonouredIsRefusedByName) {
   expect_error("/v1/completions", {{"prompt", "a"}, {"suffix", "b"}}, 400, "suffix");
   expect_error("/v1/completions", {{"prompt", "a"}, {"best_of", 3}}, 400, "best_of");
   // What says nothing is fine.
-  const auto fine = server.post(
-      path, chat({{"response_format", {{"type", "text"}}}, {"store", false}, {"tools", nullptr},
-                  {"parallel_tool_calls", true}, {"modalities", {"text"}}, {"functions", nullptr},
-                  {"tool_choice", "none"}, {"guided_json", nullptr}, {"length_penalty", 1.0}}));
+  const auto fine = server.post(path, chat({{"response_format", {{"type", "text"}}},
+                                            {"store", false},
+                                            {"tools", nullptr},
+                                            {"parallel_tool_calls", true},
+                                            {"modalities", {"text"}},
+                                            {"functions", nullptr},
+                                            {"tool_choice", "none"},
+                                            {"guided_json", nullptr},
+                                            {"length_penalty", 1.0}}));
   EXPECT_EQ(fine->status, 200) << fine->body;
 }
 
@@ -214,7 +233,8 @@ TEST_F(OpenAi, UnknownFieldsAreNamedInAHeader) {
 
 TEST_F(OpenAi, BodiesThatAreNoJson) {
   const auto post = [&](const std::string& body) {
-    return server.send("POST", "/v1/chat/completions", body, {{"content-type", "application/json"}});
+    return server.send("POST", "/v1/chat/completions", body,
+                       {{"content-type", "application/json"}});
   };
   const std::string open = R"({"messages":[{"role":"user","content":"hi"}],)";
   EXPECT_EQ(post(open + R"("user":"a"})")->status, 200);
@@ -240,9 +260,9 @@ TEST_F(OpenAi, MessagesBecomeTheTemplates) {
      "tool_calls": [{"id": "c1", "type": "function",
                      "function": {"name": "f", "arguments": "{\"b\": 1, \"a\": 2}"}}]},
     {"role": "tool", "tool_call_id": "c1", "content": "done"}])");
-  const auto reply = server.post("/v1/chat/completions",
-                                 {{"messages", messages}, {"reasoning_effort", "none"},
-                                  {"chat_template_kwargs", {{"x", 1}}}});
+  const auto reply = server.post(
+      "/v1/chat/completions",
+      {{"messages", messages}, {"reasoning_effort", "none"}, {"chat_template_kwargs", {{"x", 1}}}});
   ASSERT_EQ(reply->status, 200) << reply->body;
   const auto& prompt = std::get<ChatPrompt>(service.requests.at(0).prompt);
   EXPECT_EQ(prompt.messages,
@@ -295,8 +315,10 @@ TEST_F(OpenAi, ChatLogprobs) {
 }
 
 TEST_F(OpenAi, CompletionsEchoWithLogprobs) {
-  const Json body = {{"model", "fake-1b"}, {"prompt", {"ab\xC3\xA9", "q"}}, {"max_tokens", 1},
-                     {"logprobs", 1},      {"echo", true},       {"temperature", 0}, {"seed", 1234}};
+  const Json body = {{"model", "fake-1b"}, {"prompt", {"ab\xC3\xA9", "q"}},
+                     {"max_tokens", 1},    {"logprobs", 1},
+                     {"echo", true},       {"temperature", 0},
+                     {"seed", 1234}};
   const Json json = server.post("/v1/completions", body)->json();
   ASSERT_EQ(json["choices"].size(), 2u) << json.dump();
   const Json& choice = json["choices"][0];
@@ -312,7 +334,8 @@ TEST_F(OpenAi, CompletionsEchoWithLogprobs) {
   // lm-eval's test for a greedy token.
   for (std::size_t i = 1; i < 5; ++i) {
     double best = -1e9;
-    for (const auto& [name, value] : logprobs["top_logprobs"][i].items()) best = std::max(best, value.get<double>());
+    for (const auto& [name, value] : logprobs["top_logprobs"][i].items())
+      best = std::max(best, value.get<double>());
     EXPECT_EQ(logprobs["token_logprobs"][i], best);
   }
   EXPECT_EQ(json["usage"]["prompt_tokens"], 5);
@@ -320,12 +343,16 @@ TEST_F(OpenAi, CompletionsEchoWithLogprobs) {
 }
 
 TEST_F(OpenAi, CompletionsStreamedAndWholeAgree) {
-  const Json body = {{"prompt", {"ab", "cd"}}, {"n", 2}, {"logprobs", 2}, {"echo", true},
+  const Json body = {{"prompt", {"ab", "cd"}},
+                     {"n", 2},
+                     {"logprobs", 2},
+                     {"echo", true},
                      {"return_token_ids", true}};
   const Json whole = server.post("/v1/completions", body)->json();
   Json stream_body = body;
   stream_body["stream"] = true;
-  std::vector<Json> choices(4, Json{{"text", ""}, {"tokens", Json::array()}, {"offsets", Json::array()}});
+  std::vector<Json> choices(
+      4, Json{{"text", ""}, {"tokens", Json::array()}, {"offsets", Json::array()}});
   for (const Json& event : sse_events(server.post("/v1/completions", stream_body)->body)) {
     for (const Json& choice : event["choices"]) {
       Json& sum = choices.at(choice["index"]);
@@ -345,9 +372,16 @@ TEST_F(OpenAi, CompletionsStreamedAndWholeAgree) {
 }
 
 TEST_F(OpenAi, CompletionsTakeIds) {
-  const Json one = server.post("/v1/completions", {{"prompt", {104, 105}}, {"echo", true}, {"max_tokens", 0}})->json();
+  const Json one =
+      server.post("/v1/completions", {{"prompt", {104, 105}}, {"echo", true}, {"max_tokens", 0}})
+          ->json();
   EXPECT_EQ(one["choices"][0]["text"], "hi");
-  const Json many = server.post("/v1/completions", {{"prompt", {{104}, {105}}}, {"echo", true}, {"max_tokens", 0}, {"prompt_logprobs", 1}})->json();
+  const Json many = server
+                        .post("/v1/completions", {{"prompt", {{104}, {105}}},
+                                                  {"echo", true},
+                                                  {"max_tokens", 0},
+                                                  {"prompt_logprobs", 1}})
+                        ->json();
   EXPECT_EQ(many["choices"][1]["text"], "i");
   EXPECT_EQ(many["choices"][1]["prompt_logprobs"], Json({nullptr}));
   expect_error("/v1/completions", {{"prompt", Json::array()}}, 400, "prompt");
@@ -399,16 +433,23 @@ TEST_F(OpenAi, Models) {
 }
 
 TEST_F(OpenAi, Embeddings) {
-  const Json json = server.post("/v1/embeddings", {{"model", "fake-1b"}, {"input", {"abcde", "f"}}})->json();
+  const Json json =
+      server.post("/v1/embeddings", {{"model", "fake-1b"}, {"input", {"abcde", "f"}}})->json();
   ASSERT_EQ(json["data"].size(), 2u) << json.dump();
   EXPECT_FLOAT_EQ(json["data"][0]["embedding"][0], 0.6f);
   EXPECT_FLOAT_EQ(json["data"][0]["embedding"][1], 0.8f);
   EXPECT_EQ(json["data"][1]["index"], 1);
   EXPECT_EQ(json["usage"]["prompt_tokens"], 6);
   EXPECT_EQ(service.pooled.at(0).pooling, Pooling::kMean);
-  const Json cut = server.post("/v1/embeddings", {{"input", "abcde"}, {"dimensions", 1}, {"encoding_format", "base64"}})->json();
+  const Json cut = server
+                       .post("/v1/embeddings",
+                             {{"input", "abcde"}, {"dimensions", 1}, {"encoding_format", "base64"}})
+                       ->json();
   EXPECT_EQ(cut["data"][0]["embedding"], "AACAPw==");  // 1.0f
-  const Json two = server.post("/v1/embeddings", {{"input", "abcde"}, {"dimensions", 2}, {"encoding_format", "base64"}})->json();
+  const Json two = server
+                       .post("/v1/embeddings",
+                             {{"input", "abcde"}, {"dimensions", 2}, {"encoding_format", "base64"}})
+                       ->json();
   EXPECT_EQ(two["data"][0]["embedding"], "mpkZP83MTD8=");
   expect_error("/v1/embeddings", {{"input", "a"}, {"dimensions", 5}}, 400, "dimensions");
   expect_error("/v1/embeddings", {{"input", ""}}, 400, "input");

@@ -234,7 +234,7 @@ class Bench(CliTest):
             self.assertGreater(result[key], 0)
 
     def test_depths_go_one_by_one(self):
-        lines = self.ok("bench", "nano", "--prompt", "8", "--generate", "4", "--repeats", "1", "--depth", "0,100", "--json").splitlines()
+        lines = self.ok("bench", "--depth", "0,100", "nano", "--prompt", "8", "--generate", "4", "--repeats", "1", "--json").splitlines()
         self.assertEqual([json.loads(line)["depth"] for line in lines], [0, 100])
         text = self.ok("bench", "nano", "--prompt", "8", "--generate", "4", "--repeats", "1", "--depth", "70")
         self.assertIn("behind 70 tokens", text)

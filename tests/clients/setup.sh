@@ -5,7 +5,7 @@ set -euo pipefail
 cd "$(dirname "$(readlink -f "$0")")"
 
 folder=../../build/clients
-state=$(cat setup.sh requirements.txt constraints.txt package.json package-lock.json | sha256sum)
+state=$(cat setup.sh requirements.txt lock.txt package.json package-lock.json | sha256sum)
 [ "$(cat $folder/state 2>/dev/null)" != "$state" ] || exit 0
 
 give_up() {
@@ -17,7 +17,8 @@ echo "Installing the official clients into build/clients" >&2
 rm -rf $folder
 mkdir -p $folder
 python3 -m venv $folder/venv
-$folder/venv/bin/pip install --quiet --quiet --disable-pip-version-check -r requirements.txt -c constraints.txt || give_up "the clients for Python"
+pip=($folder/venv/bin/pip --quiet --quiet --disable-pip-version-check)
+"${pip[@]}" install --no-deps -r requirements.txt -r lock.txt && "${pip[@]}" check || give_up "the clients for Python"
 cp package.json package-lock.json .npmrc $folder/
 npm ci --prefix $folder --silent --ignore-scripts --no-audit --no-fund || give_up "the client for Node"
 echo "$state" >$folder/state

@@ -3,8 +3,10 @@ read anew or from the prefix cache, before and after a restart. And what anybody
 
 import contextlib
 import itertools
+import re
 import threading
 import unittest
+import urllib.request
 
 import anthropic
 import ollama
@@ -64,10 +66,7 @@ class Clients:
             "system": messages[0]["content"],
             "messages": messages[1:],
             "max_tokens": TOKENS,
-            "temperature": temperature,
-            "top_p": top_p,
-            "top_k": top_k,
-            "extra_body": {"seed": seed},
+            "extra_body": {"temperature": temperature, "top_p": top_p, "top_k": top_k, "seed": seed},  # seed: the server's own
         }
         if not stream:
             return self.anthropic.messages.create(**ask).content[0].text, None, None
@@ -95,7 +94,7 @@ class Clients:
             messages = [MESSAGES[0], {"role": "user", "content": f"{begin} {i}: tell me a story about a dog."}]
             if i % 3 == 0:
                 self.openai.chat.completions.create(
-                    model=MODEL, messages=messages, max_tokens=400, temperature=1, seed=i, extra_body={"ignore_eos": True}
+                    model=MODEL, messages=messages, max_tokens=700, temperature=1, seed=i, extra_body={"ignore_eos": True}
                 )
             elif i % 3 == 1:
                 self.anthropic.messages.create(model=MODEL, system=MESSAGES[0]["content"], messages=messages[1:], max_tokens=400)
@@ -137,6 +136,18 @@ class Agreement(unittest.TestCase):
                         thread.join()
                     self.agree(clients.ask_all(way), expected[way], f"{way}, after the crowd, {start}")
         self.assertNotEqual(expected["greedy"][0], expected["seeded"][0])
+
+    def test_after_preemption(self):
+        with Server() as server, contextlib.closing(Clients(server.url)) as plain:
+            expected = {way: plain.ask_openai(way, False) for way in WAYS}
+        with Server("--kv-memory", "10MB") as server, contextlib.closing(Clients(server.url)) as clients:
+            for way in WAYS:
+                others = clients.start_others(31)
+                self.agree(clients.ask_all(way), expected[way], f"{way}, in a cache that is too small")
+                for thread in others:
+                    thread.join()
+            metrics = urllib.request.urlopen(f"{server.url}/metrics", timeout=10).read().decode()
+            self.assertGreater(float(re.search(r"^vllm:num_preemptions_total\S* (\S+)$", metrics, re.MULTILINE)[1]), 0)
 
     def test_without_prefix_cache(self):
         with Server("--prefix-cache", "false") as server, contextlib.closing(Clients(server.url)) as plain:

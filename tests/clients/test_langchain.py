@@ -29,7 +29,7 @@ class LangChain(ServerTest):
         self.assertTrue(message.content)
 
     def test_stream(self):
-        chunks = list(self.chat.stream(QUESTION))
+        chunks = list(self.chat.stream(QUESTION, stream_usage=True))
         self.assertGreater(len(chunks), 10, "the answer came in one piece")
         whole = chunks[0]
         for chunk in chunks[1:]:

@@ -12,7 +12,8 @@ namespace {
 // The width of a query head's part in the latent's space, and of a cache entry.
 std::int64_t latent_width(const MlaConfig& mla) { return mla.kv_lora_rank + mla.rope_dim; }
 
-void load_queries(const Checkpoint& checkpoint, const std::string& name, MlaBlock& block, ThreadPool& pool) {
+void load_queries(const Checkpoint& checkpoint, const std::string& name, MlaBlock& block,
+                  ThreadPool& pool) {
   const ModelConfig& c = checkpoint.config();
   const MlaConfig& mla = *c.mla;
   if (mla.q_lora_rank == 0) {
@@ -25,31 +26,39 @@ void load_queries(const Checkpoint& checkpoint, const std::string& name, MlaBloc
   if (c.qkv_bias) block.q_a_bias = checkpoint.vector(name + "q_a_proj.bias", mla.q_lora_rank);
 }
 
-std::string attention_name(std::int64_t layer) { return fmt::format("model.layers.{}.self_attn.", layer); }
+std::string attention_name(std::int64_t layer) {
+  return fmt::format("model.layers.{}.self_attn.", layer);
+}
 
 bool absorbs(const MlaConfig& mla) { return mla.mode != MlaMode::kExpanded; }
 bool expands(const MlaConfig& mla) { return mla.mode != MlaMode::kAbsorbed; }
 
-// A head's keys and values are made from the latent by rows [nope_dim | value_dim] of kv_b; GGUF may have them in two tensors, the
-// keys' part transposed already.
+// A head's keys and values are made from the latent by rows [nope_dim | value_dim] of kv_b; GGUF
+// may have them in two tensors, the keys' part transposed already.
 bool has_split_heads(const Checkpoint& checkpoint, const std::string& name) {
   return checkpoint.has(name + "k_b_proj.weight") && checkpoint.has(name + "v_b_proj.weight");
 }
 
-void load_split_heads(const Checkpoint& checkpoint, const std::string& name, MlaBlock& block, ThreadPool& pool) {
+void load_split_heads(const Checkpoint& checkpoint, const std::string& name, MlaBlock& block,
+                      ThreadPool& pool) {
   const ModelConfig& c = checkpoint.config();
   const MlaConfig& mla = *c.mla;
   const std::string k_b = name + "k_b_proj.weight";
   for (std::int64_t h = 0; h < c.heads; ++h) {
-    if (absorbs(mla)) block.wuk.push_back(checkpoint.stacked_matrix(k_b, h, c.heads, mla.kv_lora_rank, mla.nope_dim, pool));
+    if (absorbs(mla))
+      block.wuk.push_back(
+          checkpoint.stacked_matrix(k_b, h, c.heads, mla.kv_lora_rank, mla.nope_dim, pool));
     if (expands(mla)) {
-      block.wuk_rows.push_back(checkpoint.transposed_stacked(k_b, h, c.heads, mla.kv_lora_rank, mla.nope_dim, pool));
+      block.wuk_rows.push_back(
+          checkpoint.transposed_stacked(k_b, h, c.heads, mla.kv_lora_rank, mla.nope_dim, pool));
     }
-    block.wuv.push_back(checkpoint.stacked_matrix(name + "v_b_proj.weight", h, c.heads, mla.value_dim, mla.kv_lora_rank, pool));
+    block.wuv.push_back(checkpoint.stacked_matrix(name + "v_b_proj.weight", h, c.heads,
+                                                  mla.value_dim, mla.kv_lora_rank, pool));
   }
 }
 
-void load_heads(const Checkpoint& checkpoint, const std::string& name, MlaBlock& block, ThreadPool& pool) {
+void load_heads(const Checkpoint& checkpoint, const std::string& name, MlaBlock& block,
+                ThreadPool& pool) {
   if (has_split_heads(checkpoint, name)) return load_split_heads(checkpoint, name, block, pool);
   const ModelConfig& c = checkpoint.config();
   const MlaConfig& mla = *c.mla;
@@ -57,13 +66,19 @@ void load_heads(const Checkpoint& checkpoint, const std::string& name, MlaBlock&
   const std::int64_t head_rows = mla.nope_dim + mla.value_dim;
   const std::int64_t all_rows = c.heads * head_rows;
   for (std::int64_t row = 0; row < all_rows; row += head_rows) {
-    if (absorbs(mla)) block.wuk.push_back(checkpoint.transposed_rows(kv_b, all_rows, row, mla.nope_dim, mla.kv_lora_rank, pool));
-    if (expands(mla)) block.wuk_rows.push_back(checkpoint.matrix_rows(kv_b, all_rows, row, mla.nope_dim, mla.kv_lora_rank, pool));
-    block.wuv.push_back(checkpoint.matrix_rows(kv_b, all_rows, row + mla.nope_dim, mla.value_dim, mla.kv_lora_rank, pool));
+    if (absorbs(mla))
+      block.wuk.push_back(
+          checkpoint.transposed_rows(kv_b, all_rows, row, mla.nope_dim, mla.kv_lora_rank, pool));
+    if (expands(mla))
+      block.wuk_rows.push_back(
+          checkpoint.matrix_rows(kv_b, all_rows, row, mla.nope_dim, mla.kv_lora_rank, pool));
+    block.wuv.push_back(checkpoint.matrix_rows(kv_b, all_rows, row + mla.nope_dim, mla.value_dim,
+                                               mla.kv_lora_rank, pool));
   }
 }
 
-void queries_of(const MlaBlock& block, const ModelConfig& c, Activations& h, MlaScratch& s, ThreadPool& pool) {
+void queries_of(const MlaBlock& block, const ModelConfig& c, Activations& h, MlaScratch& s,
+                ThreadPool& pool) {
   if (block.q_a_norm.empty()) return matmul(block.wq, h, s.q.data(), block.wq.rows(), pool);
   const std::int64_t rank = c.mla->q_lora_rank;
   float* latent = s.q_latent.data();
@@ -75,10 +90,12 @@ void queries_of(const MlaBlock& block, const ModelConfig& c, Activations& h, Mla
 }
 
 // The cache entries of the batch: (tokens, [normed latent | k_pe]), k_pe not rotated yet.
-void latents_of(const MlaBlock& block, const MlaConfig& mla, Activations& h, MlaScratch& s, ThreadPool& pool) {
+void latents_of(const MlaBlock& block, const MlaConfig& mla, Activations& h, MlaScratch& s,
+                ThreadPool& pool) {
   const std::int64_t width = latent_width(mla);
   float* kv = s.kv.data();
-  s.tasks = {{&block.wkv_a, 0, h.rows(), 0, kv, width}, {&block.wk_pe, 0, h.rows(), 0, kv + mla.kv_lora_rank, width}};
+  s.tasks = {{&block.wkv_a, 0, h.rows(), 0, kv, width},
+             {&block.wk_pe, 0, h.rows(), 0, kv + mla.kv_lora_rank, width}};
   matmul_tasks(s.tasks, h, pool);
   if (!block.kv_a_bias.empty()) add_bias(kv, block.kv_a_bias.data(), h.rows(), width, pool);
   for (std::int64_t t = 0; t < h.rows(); ++t) {
@@ -87,8 +104,8 @@ void latents_of(const MlaBlock& block, const MlaConfig& mla, Activations& h, Mla
   }
 }
 
-void rotate(const MlaConfig& mla, float* x, std::int64_t tokens, std::int64_t heads, std::int64_t stride, const float* cos_sin,
-            ThreadPool& pool) {
+void rotate(const MlaConfig& mla, float* x, std::int64_t tokens, std::int64_t heads,
+            std::int64_t stride, const float* cos_sin, ThreadPool& pool) {
   const auto rope = mla.interleaved ? rope_interleaved : rope_half;
   rope(x, tokens, heads, stride, cos_sin, mla.rope_dim / 2, pool);
 }
@@ -100,22 +117,25 @@ struct TokenRange {
 };
 
 // Queries in the latent's space: [W_ukᵀ q_nope | q_pe] a head.
-void absorb(const MlaBlock& block, const ModelConfig& c, const float* q, std::int64_t tokens, MlaScratch& s, ThreadPool& pool) {
+void absorb(const MlaBlock& block, const ModelConfig& c, const float* q, std::int64_t tokens,
+            MlaScratch& s, ThreadPool& pool) {
   const MlaConfig& mla = *c.mla;
   const std::int64_t width = latent_width(mla);
   s.activations.set(q, tokens, c.q_size());
   s.tasks.clear();
   for (std::int64_t h = 0; h < c.heads; ++h) {
-    s.tasks.push_back(
-        {&block.wuk[static_cast<std::size_t>(h)], 0, tokens, h * c.head_dim, s.absorbed.data() + h * width, c.heads * width});
+    s.tasks.push_back({&block.wuk[static_cast<std::size_t>(h)], 0, tokens, h * c.head_dim,
+                       s.absorbed.data() + h * width, c.heads * width});
   }
   matmul_tasks(s.tasks, s.activations, pool);
   for (std::int64_t i = 0; i < tokens * c.heads; ++i) {
-    std::copy_n(q + i * c.head_dim + mla.nope_dim, mla.rope_dim, s.absorbed.data() + i * width + mla.kv_lora_rank);
+    std::copy_n(q + i * c.head_dim + mla.nope_dim, mla.rope_dim,
+                s.absorbed.data() + i * width + mla.kv_lora_rank);
   }
 }
 
-void values_of(const MlaBlock& block, const ModelConfig& c, std::int64_t tokens, MlaScratch& s, float* out, ThreadPool& pool) {
+void values_of(const MlaBlock& block, const ModelConfig& c, std::int64_t tokens, MlaScratch& s,
+               float* out, ThreadPool& pool) {
   const MlaConfig& mla = *c.mla;
   s.activations.set(s.context.data(), tokens, c.heads * mla.kv_lora_rank);
   s.tasks.clear();
@@ -126,17 +146,20 @@ void values_of(const MlaBlock& block, const ModelConfig& c, std::int64_t tokens,
   matmul_tasks(s.tasks, s.activations, pool);
 }
 
-void absorbed_range(const MlaBlock& block, const ModelConfig& c, const LatentLayout& layout, TokenRange range, MlaScratch& s,
-                    ThreadPool& pool) {
+void absorbed_range(const MlaBlock& block, const ModelConfig& c, const LatentLayout& layout,
+                    TokenRange range, MlaScratch& s, ThreadPool& pool) {
   const float* q = s.q.data() + range.begin * c.q_size();
   absorb(block, c, q, range.count, s, pool);
   LatentAttentionArgs args;
   args.layout = layout;
   args.heads = c.heads;
   args.scale = static_cast<float>(c.attention_scale);
-  const auto queries = std::span(s.pages.queries).subspan(static_cast<std::size_t>(range.begin), static_cast<std::size_t>(range.count));
+  const auto queries =
+      std::span(s.pages.queries)
+          .subspan(static_cast<std::size_t>(range.begin), static_cast<std::size_t>(range.count));
   latent_attention(args, s.absorbed.data(), queries, s.context.data(), pool);
-  values_of(block, c, range.count, s, s.out.data() + range.begin * c.heads * c.mla->value_dim, pool);
+  values_of(block, c, range.count, s, s.out.data() + range.begin * c.heads * c.mla->value_dim,
+            pool);
 }
 
 // The tokens from `begin` on that are one sequence's.
@@ -150,16 +173,19 @@ TokenRange run_from(const std::vector<AttentionQuery>& queries, std::int64_t beg
 // Rows of a sequence from which on they are expanded.
 std::int64_t least_expanded(MlaMode mode) {
   switch (mode) {
-    case MlaMode::kAbsorbed: break;
-    case MlaMode::kExpanded: return 1;
-    case MlaMode::kByLength: return kExpandedRows + 1;
+    case MlaMode::kAbsorbed:
+      break;
+    case MlaMode::kExpanded:
+      return 1;
+    case MlaMode::kByLength:
+      return kExpandedRows + 1;
   }
   return std::numeric_limits<std::int64_t>::max();
 }
 
 // Sequences that are to be expanded go one by one, what lies between them together.
-void attend_runs(const MlaBlock& block, const ModelConfig& c, const LatentLayout& layout, std::int64_t tokens, MlaScratch& s,
-                 ThreadPool& pool) {
+void attend_runs(const MlaBlock& block, const ModelConfig& c, const LatentLayout& layout,
+                 std::int64_t tokens, MlaScratch& s, ThreadPool& pool) {
   const std::int64_t least = least_expanded(c.mla->mode);
   TokenRange waiting = {0, 0};
   const auto absorb_waiting = [&] {
@@ -174,7 +200,9 @@ void attend_runs(const MlaBlock& block, const ModelConfig& c, const LatentLayout
     }
     absorb_waiting();
     waiting = {begin, 0};
-    const auto queries = std::span(s.pages.queries).subspan(static_cast<std::size_t>(run.begin), static_cast<std::size_t>(run.count));
+    const auto queries =
+        std::span(s.pages.queries)
+            .subspan(static_cast<std::size_t>(run.begin), static_cast<std::size_t>(run.count));
     expanded_attention(block, c, layout, s.q.data() + run.begin * c.q_size(), queries,
                        s.out.data() + run.begin * c.heads * c.mla->value_dim, s.expanded, pool);
   }
@@ -191,12 +219,16 @@ MlaBlock load_mla(const Checkpoint& checkpoint, std::int64_t layer, ThreadPool& 
   block.layer = layer;
   load_queries(checkpoint, name, block, pool);
   const std::string kv_a = name + "kv_a_proj_with_mqa.weight";
-  block.wkv_a = checkpoint.matrix_rows(kv_a, latent_width(mla), 0, mla.kv_lora_rank, c.hidden_size, pool);
-  block.wk_pe = checkpoint.matrix_rows(kv_a, latent_width(mla), mla.kv_lora_rank, mla.rope_dim, c.hidden_size, pool);
+  block.wkv_a =
+      checkpoint.matrix_rows(kv_a, latent_width(mla), 0, mla.kv_lora_rank, c.hidden_size, pool);
+  block.wk_pe = checkpoint.matrix_rows(kv_a, latent_width(mla), mla.kv_lora_rank, mla.rope_dim,
+                                       c.hidden_size, pool);
   block.kv_norm = checkpoint.vector(name + "kv_a_layernorm.weight", mla.kv_lora_rank);
-  if (c.qkv_bias) block.kv_a_bias = checkpoint.vector(name + "kv_a_proj_with_mqa.bias", latent_width(mla));
+  if (c.qkv_bias)
+    block.kv_a_bias = checkpoint.vector(name + "kv_a_proj_with_mqa.bias", latent_width(mla));
   load_heads(checkpoint, name, block, pool);
-  block.wo = checkpoint.matrix(name + "o_proj.weight", c.hidden_size, c.heads * mla.value_dim, pool);
+  block.wo =
+      checkpoint.matrix(name + "o_proj.weight", c.hidden_size, c.heads * mla.value_dim, pool);
   if (c.attention_out_bias) block.bo = checkpoint.vector(name + "o_proj.bias", c.hidden_size);
   return block;
 }
@@ -207,7 +239,8 @@ std::int64_t transposed_mla_bytes(const Checkpoint& checkpoint, std::int64_t lay
   const std::string name = attention_name(layer);
   const bool split = has_split_heads(checkpoint, name);
   if (!(split ? expands(mla) : absorbs(mla))) return 0;
-  const std::int64_t size = checkpoint.transposed_element_bytes(name + (split ? "k_b_proj.weight" : "kv_b_proj.weight"));
+  const std::int64_t size =
+      checkpoint.transposed_element_bytes(name + (split ? "k_b_proj.weight" : "kv_b_proj.weight"));
   return c.heads * mla.nope_dim * mla.kv_lora_rank * size;
 }
 
@@ -229,19 +262,21 @@ void MlaScratch::resize(const ModelConfig& config, std::int64_t tokens) {
   out.resize(heads * static_cast<std::size_t>(mla.value_dim));
 }
 
-void mla_forward(const MlaBlock& block, const AttentionContext& context, Activations& h, MlaScratch& scratch, float* y,
-                 ThreadPool& pool) {
+void mla_forward(const MlaBlock& block, const AttentionContext& context, Activations& h,
+                 MlaScratch& scratch, float* y, ThreadPool& pool) {
   const ModelConfig& c = *context.config;
   const MlaConfig& mla = *c.mla;
   const std::int64_t tokens = h.rows();
   queries_of(block, c, h, scratch, pool);
   latents_of(block, mla, h, scratch, pool);
   rotate(mla, scratch.q.data() + mla.nope_dim, tokens, c.heads, c.head_dim, context.cos_sin, pool);
-  rotate(mla, scratch.kv.data() + mla.kv_lora_rank, tokens, 1, latent_width(mla), context.cos_sin, pool);
+  rotate(mla, scratch.kv.data() + mla.kv_lora_rank, tokens, 1, latent_width(mla), context.cos_sin,
+         pool);
 
   const LatentLayout layout = latent_layout(c, context.kv_dtype);
   scratch.pages.set(context, block.layer);
-  store_latent(layout, scratch.kv.data(), latent_width(mla), tokens, context.positions, scratch.pages.tables.data(), pool);
+  store_latent(layout, scratch.kv.data(), latent_width(mla), tokens, context.positions,
+               scratch.pages.tables.data(), pool);
   attend_runs(block, c, layout, tokens, scratch, pool);
 
   scratch.activations.set(scratch.out.data(), tokens, c.heads * mla.value_dim);

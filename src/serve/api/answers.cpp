@@ -10,7 +10,10 @@ namespace {
 class Group : public std::enable_shared_from_this<Group> {
  public:
   Group(const Call& call, std::size_t parts, std::unique_ptr<AnswerWriter> writer)
-      : api_(call.api), exchange_(call.exchange), writer_(std::move(writer)), open_(parts) {}
+      : context_(call.context),
+        exchange_(call.exchange),
+        writer_(std::move(writer)),
+        open_(parts) {}
 
   void run(std::vector<InferenceRequest> requests);
 
@@ -35,7 +38,7 @@ class Group : public std::enable_shared_from_this<Group> {
 
   void add(std::shared_ptr<Inference> inference);
 
-  const ApiContext& api_;
+  std::shared_ptr<const ApiContext> context_;
   std::shared_ptr<Exchange> exchange_;
   std::mutex mutex_;  // guards what follows
   std::unique_ptr<AnswerWriter> writer_;
@@ -76,8 +79,8 @@ void Group::run(std::vector<InferenceRequest> requests) {
       if (is_over_) return;
     }
     const auto sink = std::make_shared<Sink>(shared_from_this(), static_cast<int>(i));
-    const auto watched = api_.metrics.watch(requests[i], sink);
-    add(api_.service.start(std::move(requests[i]), watched));
+    const auto watched = context_->metrics.watch(requests[i], sink);
+    add(context_->service.start(std::move(requests[i]), watched));
   }
   // The requests keep the group as long as they run.
   exchange_->on_gone([weak = weak_from_this()] {
@@ -155,10 +158,10 @@ class Collector : public AnswerWriter {
     (delta.is_reasoning ? choice.reasoning : choice.text) += delta.text;
     choice.tokens.insert(choice.tokens.end(), delta.tokens.begin(), delta.tokens.end());
   }
-  void answer_end(int part, const AnswerEnd& end) override { choice_at(part, end.choice).end = end; }
-  void end(const Usage& usage) override {
-    call_.respond(render_(answers_, usage));
+  void answer_end(int part, const AnswerEnd& end) override {
+    choice_at(part, end.choice).end = end;
   }
+  void end(const Usage& usage) override { call_.respond(render_(answers_, usage)); }
   void error(const ApiError& error) override {
     call_.respond(error_response(call_.dialect, error, call_.request().request_id));
   }

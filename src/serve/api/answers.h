@@ -44,8 +44,7 @@ struct Answer {
 };
 
 // Collects the answers and responds with what `render` makes of them, errors in the call's dialect.
-using RenderAnswers =
-    std::function<Json(const std::vector<Answer>& answers, const Usage& usage)>;
+using RenderAnswers = std::function<Json(const std::vector<Answer>& answers, const Usage& usage)>;
 std::unique_ptr<AnswerWriter> collect_answers(const Call& call, std::size_t parts, int choices,
                                               RenderAnswers render);
 

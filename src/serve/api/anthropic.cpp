@@ -68,8 +68,7 @@ class MessageStream : public StreamWriter {
     usage.prompt_tokens = prompt_tokens_;
     usage.cached_tokens = report.cached_tokens;
     send("message_start",
-         {{"message",
-           message_json(id_, model_, Json::array(), usage, nullptr, nullptr)}});
+         {{"message", message_json(id_, model_, Json::array(), usage, nullptr, nullptr)}});
   }
   void delta(int, const AnswerDelta& delta) override {
     if (delta.text.empty()) return;
@@ -140,6 +139,7 @@ InferenceRequest inference_request(const Call& call, const Body& body) {
   sampling.temperature = body.number("temperature");
   sampling.top_p = body.number("top_p");
   sampling.top_k = body.integer("top_k");
+  if (const auto seed = body.integer("seed")) sampling.seed = static_cast<std::uint64_t>(*seed);
   if (call.api.options.api_sampling_defaults) {
     if (!sampling.temperature) sampling.temperature = 1;
     if (!sampling.top_p) sampling.top_p = 1;
@@ -151,8 +151,7 @@ InferenceRequest inference_request(const Call& call, const Body& body) {
   if (const auto thinking = body.object("thinking")) {
     const auto budget = thinking->integer("budget_tokens");
     if (budget && *thinking->string("type") == "enabled" && *budget >= *request.max_tokens)
-      thinking->refuse("budget_tokens",
-                       "thinking.budget_tokens: must be less than max_tokens");
+      thinking->refuse("budget_tokens", "thinking.budget_tokens: must be less than max_tokens");
   }
   request.deadline = call.deadline();
   request.arrival = call.request().arrival;
@@ -172,10 +171,10 @@ void anthropic_messages(Call call) {
   if (body.boolean("stream").value_or(false)) {
     writer = std::make_unique<MessageStream>(call, id);
   } else {
-    writer = collect_answers(call, 1, 1,
-                             [id](const std::vector<Answer>& answers, const Usage& usage) {
-                               return whole_reply(id, answers[0], usage);
-                             });
+    writer =
+        collect_answers(call, 1, 1, [id](const std::vector<Answer>& answers, const Usage& usage) {
+          return whole_reply(id, answers[0], usage);
+        });
   }
   start_answers(call, std::move(requests), std::move(writer));
 }

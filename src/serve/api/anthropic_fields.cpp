@@ -100,10 +100,17 @@ const FieldTable& anthropic_fields() {
        .min = 0,
        .max = 2147483647,
        .fallback = "the model's generation_config.json"},
+      {.name = "seed",
+       .type = Type::kInteger,
+       .fallback = "drawn",
+       .note = "not Anthropic's own: the same request and seed give the same answer to the bit"},
       {.name = "metadata", .status = Status::kIgnored, .note = "the key tells who asks"},
       {.name = "service_tier", .status = Status::kIgnored},
       {.name = "inference_geo", .status = Status::kIgnored},
       {.name = "speed", .status = Status::kIgnored},
+      {.name = "diagnostics", .status = Status::kIgnored},
+      {.name = "user_profile_id", .status = Status::kIgnored},
+      {.name = "workspace_id", .status = Status::kIgnored},
       {.name = "betas", .status = Status::kIgnored},
   };
   static const FieldTable table = prompt_fields() + own;

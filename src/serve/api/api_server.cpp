@@ -3,6 +3,7 @@
 #include <algorithm>
 
 #include "serve/api/route.h"
+#include "serve/api/workers.h"
 
 namespace sampan {
 namespace {
@@ -42,11 +43,13 @@ std::vector<std::string_view> presented_keys(const HttpRequest& head) {
 
 struct ApiServer::Parts {
   const KeyRing& keys;
-  ApiOptions options;
-  ApiContext context;
+  std::shared_ptr<const ApiContext> context;
+  Workers workers;  // the last member: its threads use the others
 
-  Parts(InferenceService& service, const KeyRing& key_ring, ApiOptions given, Metrics& metrics)
-      : keys(key_ring), options(std::move(given)), context{service, metrics, options} {}
+  Parts(const KeyRing& key_ring, ApiContext parts)
+      : keys(key_ring),
+        context(std::make_shared<const ApiContext>(std::move(parts))),
+        workers(context->options.threads) {}
 
   // Nothing when the request may not come in.
   std::optional<Caller> caller(const HttpRequest& head) const {
@@ -59,6 +62,8 @@ struct ApiServer::Parts {
 
   // The error that the head alone is refused with.
   std::optional<ApiError> refusal(const HttpRequest& head, const RouteMatch& match) const;
+
+  void handle(const std::shared_ptr<Exchange>& exchange) const;
 };
 
 std::optional<ApiError> ApiServer::Parts::refusal(const HttpRequest& head,
@@ -78,6 +83,10 @@ std::optional<ApiError> ApiServer::Parts::refusal(const HttpRequest& head,
     return ApiError(405, "Not allowed: " + printable(head.method) + " " +
                              printable(head.path, 200) + ". Allowed: " + match.allowed + ".");
   }
+  if (match.route->status != Route::Status::kServed) {
+    return ApiError(501, "This server does not offer " + std::string(match.route->path) +
+                             (match.route->status == Route::Status::kNotThere ? " yet." : "."));
+  }
   if (match.route->wants_json && !is_json_type(head)) {
     return ApiError(415, "The content type must be application/json.", "",
                     "unsupported_content_type");
@@ -87,7 +96,7 @@ std::optional<ApiError> ApiServer::Parts::refusal(const HttpRequest& head,
 
 ApiServer::ApiServer(InferenceService& service, const KeyRing& keys, ApiOptions options,
                      Metrics& metrics)
-    : parts_(std::make_unique<Parts>(service, keys, std::move(options), metrics)) {}
+    : parts_(std::make_unique<Parts>(keys, ApiContext{service, metrics, std::move(options)})) {}
 
 ApiServer::~ApiServer() = default;
 
@@ -95,33 +104,38 @@ std::optional<HttpResponse> ApiServer::authorize(const HttpRequest& head,
                                                  std::uint64_t& body_limit) {
   const RouteMatch match = find_route(head.method, head.path);
   if (const auto error = parts_->refusal(head, match)) {
-    HttpResponse response =
-        error_response(dialect_of(head, match.route), *error, head.request_id);
+    HttpResponse response = error_response(dialect_of(head, match.route), *error, head.request_id);
     if (error->status == 405) response.headers.emplace_back("allow", match.allowed);
     return response;
   }
-  body_limit = std::min(body_limit, parts_->options.body_limit);
+  body_limit = std::min(body_limit, parts_->context->options.body_limit);
   return std::nullopt;
 }
 
-void ApiServer::handle(std::shared_ptr<Exchange> exchange) {
+void ApiServer::Parts::handle(const std::shared_ptr<Exchange>& exchange) const {
   const HttpRequest& request = exchange->request();
   const RouteMatch match = find_route(request.method, request.path);
   const Dialect dialect = dialect_of(request, match.route);
   try {
     // Keys may have changed since the head came.
-    if (const auto error = parts_->refusal(request, match)) throw ApiError(*error);
-    match.route->handler({parts_->context,
+    if (const auto error = refusal(request, match)) throw ApiError(*error);
+    match.route->handler({context,
                           exchange,
                           *match.route,
                           dialect,
                           match.parameter,
-                          parts_->caller(request).value_or(Caller{}),
+                          caller(request).value_or(Caller{}),
                           {}});
   } catch (...) {
     exchange->respond(
         error_response(dialect, to_api_error(std::current_exception()), request.request_id));
   }
+}
+
+void ApiServer::handle(std::shared_ptr<Exchange> exchange) {
+  if (parts_->context->options.threads == 0 || exchange->request().method != "POST")
+    return parts_->handle(exchange);
+  parts_->workers.run([this, exchange = std::move(exchange)] { parts_->handle(exchange); });
 }
 
 HttpResponse ApiServer::error(const HttpRequest* head, int status, std::string_view message) {

@@ -23,15 +23,16 @@ enum class ReasoningOutput : std::uint8_t {
 };
 
 struct ApiOptions {
-  std::string version = "0.1.0";                  // of the program
-  std::string ollama_version = "0.12.6";          // what /api/version tells Ollama's clients
+  int threads = 4;                        // that parse and tokenize bodies; 0: the transport's own
+  std::string version = "0.1.0";          // of the program
+  std::string ollama_version = "0.12.6";  // what /api/version tells Ollama's clients
   std::uint64_t body_limit = std::uint64_t{64} << 20;
   ReasoningOutput reasoning = ReasoningOutput::kBoth;
   // What a request leaves open is sampled as its API documents it, not as the model's
   // generation_config.json says.
   bool api_sampling_defaults = false;
-  std::chrono::milliseconds heartbeat{15000};     // of streams that are silent
-  std::chrono::milliseconds deadline{0};          // of a request; 0: none
+  std::chrono::milliseconds heartbeat{15000};  // of streams that are silent
+  std::chrono::milliseconds deadline{0};       // of a request; 0: none
   std::string page;  // HTML of GET / for browsers; "" = Ollama's line for them as well
 };
 

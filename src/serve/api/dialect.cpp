@@ -65,10 +65,10 @@ Json anthropic_error(const ApiError& error, const std::string& request_id) {
   std::string message = error.what();
   if (!error.param.empty() && message.find(error.param) == std::string::npos)
     message = error.param + ": " + message;
-  return {{"type", "error"},
-          {"error",
-           {{"type", anthropic_type(anthropic_status(error.status))}, {"message", message}}},
-          {"request_id", request_id}};
+  return {
+      {"type", "error"},
+      {"error", {{"type", anthropic_type(anthropic_status(error.status))}, {"message", message}}},
+      {"request_id", request_id}};
 }
 
 }  // namespace
@@ -86,8 +86,7 @@ Json error_object(Dialect dialect, const ApiError& error, const std::string& req
 }
 
 HttpResponse error_response(Dialect dialect, const ApiError& error, const std::string& request_id) {
-  const int status =
-      dialect == Dialect::kAnthropic ? anthropic_status(error.status) : error.status;
+  const int status = dialect == Dialect::kAnthropic ? anthropic_status(error.status) : error.status;
   HttpResponse response = json_response(error_object(dialect, error, request_id), status);
   if (error.status == 503 || error.status == 429) response.headers.emplace_back("retry-after", "1");
   if (error.status == 401) response.headers.emplace_back("www-authenticate", "Bearer");

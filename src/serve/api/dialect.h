@@ -18,7 +18,8 @@ HttpResponse error_response(Dialect dialect, const ApiError& error, const std::s
 Json error_object(Dialect dialect, const ApiError& error, const std::string& request_id);
 
 HttpResponse json_response(const Json& body, int status = 200);
-HttpResponse text_response(std::string body, std::string content_type = "text/plain; charset=utf-8");
+HttpResponse text_response(std::string body,
+                           std::string content_type = "text/plain; charset=utf-8");
 
 // "prefix" and 24 random hexadecimal digits.
 std::string new_id(const char* prefix);

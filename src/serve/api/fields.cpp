@@ -11,7 +11,7 @@
 namespace sampan {
 namespace {
 
-constexpr std::size_t kMaxIgnored = 64;  // names that are remembered
+constexpr std::size_t kMaxIgnored = 64;    // names that are remembered
 constexpr std::size_t kMaxMembers = 1024;  // of an object whose fields are known
 
 // The parts of "a|b|c".
@@ -34,7 +34,8 @@ bool is_neutral(const Field& field, const Json& value) {
   if (value.is_object() || value.size() > 4 ||
       (value.is_array() && !std::all_of(value.begin(), value.end(), is_plain)))
     return false;
-  return any_part(field.neutral, [text = dump(value)](std::string_view one) { return one == text; });
+  return any_part(field.neutral,
+                  [text = dump(value)](std::string_view one) { return one == text; });
 }
 
 std::string number_text(double value) {
@@ -164,8 +165,9 @@ void Body::check(const Field& field, const Json& value) const {
   if (value.is_array() || (value.is_string() && field.type == Field::Type::kStrings)) {
     const auto count = value.is_array() ? static_cast<double>(value.size()) : 1.0;
     if (count < field.min || count > field.max) {
-      refuse(field.name, fmt::format("'{}' has {} entries; it may have {} to {}.", name, count,
-                                     number_text(std::max(field.min, 0.0)), number_text(field.max)));
+      refuse(field.name,
+             fmt::format("'{}' has {} entries; it may have {} to {}.", name, count,
+                         number_text(std::max(field.min, 0.0)), number_text(field.max)));
     }
   }
   if (value.is_string() && !field.values.empty() &&

@@ -34,8 +34,8 @@ struct Field {
   std::string_view fallback = {};  // what holds where it is absent, in words
   std::string_view note = {};
   std::string_view values = {};   // the strings that it may be, with | between them; "" = any
-  std::string_view neutral = {};  // JSON values with | between them that a refused field may have beside
-                             // null, false, "", [] and {}
+  std::string_view neutral = {};  // JSON values with | between them that a refused field may have
+                                  // beside null, false, "", [] and {}
   const FieldTable* members = nullptr;  // of an object
 };
 

@@ -32,10 +32,9 @@ void KeyRing::replace(const std::vector<ApiKey>& keys) {
 KeyRing::Digest KeyRing::digest(std::string_view secret) const {
   Digest result{};
   unsigned size = 0;
-  const unsigned char* const done =
-      HMAC(EVP_sha256(), pepper_.data(), static_cast<int>(pepper_.size()),
-           reinterpret_cast<const unsigned char*>(secret.data()), secret.size(), result.data(),
-           &size);
+  const unsigned char* const done = HMAC(
+      EVP_sha256(), pepper_.data(), static_cast<int>(pepper_.size()),
+      reinterpret_cast<const unsigned char*>(secret.data()), secret.size(), result.data(), &size);
   SAMPAN_CHECK(done != nullptr && size == result.size());
   return result;
 }
@@ -54,9 +53,9 @@ std::vector<KeyRing::Entry> KeyRing::entries_of(const std::vector<ApiKey>& keys)
              entries.size() + 1);
     }
     if (entry.id.empty()) {
-      entry.id = fmt::format("key-{:02x}{:02x}{:02x}{:02x}{:02x}{:02x}", entry.digest[0],
-                             entry.digest[1], entry.digest[2], entry.digest[3], entry.digest[4],
-                             entry.digest[5]);
+      entry.id =
+          fmt::format("key-{:02x}{:02x}{:02x}{:02x}{:02x}{:02x}", entry.digest[0], entry.digest[1],
+                      entry.digest[2], entry.digest[3], entry.digest[4], entry.digest[5]);
     }
     entries.push_back(std::move(entry));
   }

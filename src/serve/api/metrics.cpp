@@ -3,7 +3,10 @@
 #include <fmt/core.h>
 
 #include <algorithm>
+#include <array>
 #include <chrono>
+#include <map>
+#include <mutex>
 #include <span>
 
 namespace sampan {
@@ -19,9 +22,9 @@ constexpr double kInterTokenBounds[] = {0.01, 0.025, 0.05, 0.075, 0.1, 0.15, 0.2
                                         0.75, 1,     2.5,  5,     7.5, 10,   20,  40,  80};
 constexpr double kLatencyBounds[] = {0.3, 0.5, 0.8, 1,  1.5, 2,   2.5, 5,   10,   15,  20,
                                      30,  40,  50,  60, 120, 240, 480, 960, 1920, 7680};
-constexpr double kTokenBounds[] = {1,    2,    5,     10,    20,    50,     100,    200,    500,
-                                   1000, 2000, 5000,  10000, 20000, 50000,  100000, 200000, 500000,
-                                   1e6};
+constexpr double kTokenBounds[] = {1,     2,      5,      10,     20,   50,    100,
+                                   200,   500,    1000,   2000,   5000, 10000, 20000,
+                                   50000, 100000, 200000, 500000, 1e6};
 
 struct HistogramName {
   const char* name;
@@ -39,8 +42,7 @@ constexpr HistogramName kHistograms[] = {
     {"vllm:request_decode_time_seconds", "From the first token to the last.", kLatencyBounds},
     {"vllm:request_prompt_tokens", "Tokens of a request's prompt.", kTokenBounds},
     {"vllm:request_generation_tokens", "Tokens of a request's answers.", kTokenBounds},
-    {"vllm:request_max_num_generation_tokens", "max_tokens of requests that set it.",
-     kTokenBounds},
+    {"vllm:request_max_num_generation_tokens", "max_tokens of requests that set it.", kTokenBounds},
 };
 
 std::string label_value(const std::string& text) {
@@ -70,10 +72,42 @@ const char* finished_name(StopReason reason) {
 
 }  // namespace
 
+struct Metrics::State {
+  enum Kind {
+    kFirstToken,
+    kInterToken,
+    kWhole,
+    kQueue,
+    kPrefill,
+    kDecode,
+    kPromptTokens,
+    kGenerationTokens,
+    kMaxTokens,
+    kKinds
+  };
+  struct Histogram {
+    std::vector<std::int64_t> counts;  // one a bound, and one for what is above all
+    double sum = 0;
+    std::int64_t total = 0;
+  };
+  struct Model {
+    std::array<Histogram, kKinds> histograms;
+    std::int64_t prompt_tokens = 0, generation_tokens = 0;
+    std::map<std::string, std::int64_t> finished;  // by reason
+
+    void observe(Kind kind, double value, std::int64_t times = 1);
+  };
+
+  std::function<std::vector<EngineGauges>()> read_engines;
+  std::mutex mutex;  // guards models
+  std::map<std::string, Model> models;
+};
+
 class Metrics::Sink : public InferenceSink {
  public:
-  Sink(Metrics& metrics, const InferenceRequest& request, std::shared_ptr<InferenceSink> next)
-      : metrics_(metrics),
+  Sink(std::shared_ptr<State> state, const InferenceRequest& request,
+       std::shared_ptr<InferenceSink> next)
+      : state_(std::move(state)),
         next_(std::move(next)),
         arrival_(request.arrival),
         max_tokens_(request.max_tokens) {
@@ -99,16 +133,16 @@ class Metrics::Sink : public InferenceSink {
   void on_end(const Usage& usage) override {
     is_over_ = true;
     {
-      const std::lock_guard lock(metrics_.mutex_);
-      Model& model = metrics_.models_[model_];
+      const std::lock_guard lock(state_->mutex);
+      State::Model& model = state_->models[model_];
       model.prompt_tokens += usage.prompt_tokens;
-      metrics_.observe(model, kWhole, seconds_between(arrival_, Clock::now()));
-      metrics_.observe(model, kQueue, usage.queue_seconds);
-      metrics_.observe(model, kPrefill, usage.prefill_seconds);
-      metrics_.observe(model, kDecode, usage.decode_seconds);
-      metrics_.observe(model, kPromptTokens, static_cast<double>(usage.prompt_tokens));
-      metrics_.observe(model, kGenerationTokens, static_cast<double>(usage.completion_tokens));
-      if (max_tokens_) metrics_.observe(model, kMaxTokens, static_cast<double>(*max_tokens_));
+      model.observe(State::kWhole, seconds_between(arrival_, Clock::now()));
+      model.observe(State::kQueue, usage.queue_seconds);
+      model.observe(State::kPrefill, usage.prefill_seconds);
+      model.observe(State::kDecode, usage.decode_seconds);
+      model.observe(State::kPromptTokens, static_cast<double>(usage.prompt_tokens));
+      model.observe(State::kGenerationTokens, static_cast<double>(usage.completion_tokens));
+      if (max_tokens_) model.observe(State::kMaxTokens, static_cast<double>(*max_tokens_));
     }
     next_->on_end(usage);
   }
@@ -120,27 +154,27 @@ class Metrics::Sink : public InferenceSink {
 
  private:
   void finish(const char* reason) {
-    const std::lock_guard lock(metrics_.mutex_);
-    metrics_.models_[model_].finished[reason] += 1;
+    const std::lock_guard lock(state_->mutex);
+    state_->models[model_].finished[reason] += 1;
   }
   void count(const AnswerDelta& delta) {
     const auto tokens = static_cast<std::int64_t>(delta.tokens.size());
     if (tokens == 0) return;
     const Clock::time_point now = Clock::now();
     Clock::time_point& last = last_.at(static_cast<std::size_t>(delta.choice));
-    const std::lock_guard lock(metrics_.mutex_);
-    Model& model = metrics_.models_[model_];
+    const std::lock_guard lock(state_->mutex);
+    State::Model& model = state_->models[model_];
     model.generation_tokens += tokens;
-    if (!has_first_) metrics_.observe(model, kFirstToken, seconds_between(arrival_, now));
+    if (!has_first_) model.observe(State::kFirstToken, seconds_between(arrival_, now));
     has_first_ = true;
     if (last != Clock::time_point()) {
-      metrics_.observe(model, kInterToken,
-                       seconds_between(last, now) / static_cast<double>(tokens), tokens);
+      model.observe(State::kInterToken, seconds_between(last, now) / static_cast<double>(tokens),
+                    tokens);
     }
     last = now;
   }
 
-  Metrics& metrics_;
+  std::shared_ptr<State> state_;
   std::shared_ptr<InferenceSink> next_;
   std::string model_;  // "" until the service has found it: clients' words make no series
   Clock::time_point arrival_;
@@ -151,27 +185,29 @@ class Metrics::Sink : public InferenceSink {
 };
 
 Metrics::Metrics(std::function<std::vector<EngineGauges>()> read_engines)
-    : read_engines_(std::move(read_engines)) {}
+    : state_(std::make_shared<State>()) {
+  state_->read_engines = std::move(read_engines);
+}
 
 Metrics::~Metrics() = default;
 
 std::shared_ptr<InferenceSink> Metrics::watch(const InferenceRequest& request,
                                               std::shared_ptr<InferenceSink> next) {
-  return std::make_shared<Sink>(*this, request, std::move(next));
+  return std::make_shared<Sink>(state_, request, std::move(next));
 }
 
 void Metrics::count_pooling(const std::string& model, std::int64_t prompt_tokens, double seconds) {
-  const std::lock_guard lock(mutex_);
-  Model& counted = models_[model];
+  const std::lock_guard lock(state_->mutex);
+  State::Model& counted = state_->models[model];
   counted.prompt_tokens += prompt_tokens;
   counted.finished["stop"] += 1;
-  observe(counted, kPromptTokens, static_cast<double>(prompt_tokens));
-  observe(counted, kWhole, seconds);
+  counted.observe(State::kPromptTokens, static_cast<double>(prompt_tokens));
+  counted.observe(State::kWhole, seconds);
 }
 
-void Metrics::observe(Model& model, Kind kind, double value, std::int64_t times) {
+void Metrics::State::Model::observe(Kind kind, double value, std::int64_t times) {
   const std::span<const double> bounds = kHistograms[kind].bounds;
-  Histogram& histogram = model.histograms[kind];
+  Histogram& histogram = histograms[kind];
   histogram.counts.resize(bounds.size() + 1);
   const auto bound = std::lower_bound(bounds.begin(), bounds.end(), value) - bounds.begin();
   histogram.counts[static_cast<std::size_t>(bound)] += times;
@@ -181,7 +217,7 @@ void Metrics::observe(Model& model, Kind kind, double value, std::int64_t times)
 
 std::string Metrics::text() const {
   const std::vector<EngineGauges> engines =
-      read_engines_ ? read_engines_() : std::vector<EngineGauges>();
+      state_->read_engines ? state_->read_engines() : std::vector<EngineGauges>();
   std::string out;
   const auto gauge = [&](const char* name, const char* type, const char* help, auto value) {
     head(out, name, type, help);
@@ -202,28 +238,28 @@ std::string Metrics::text() const {
   gauge("vllm:num_preemptions_total", "counter", "Sequences that gave up their cache for others.",
         [](const EngineGauges& e) { return e.preemptions; });
 
-  const std::lock_guard lock(mutex_);
+  const std::lock_guard lock(state_->mutex);
   const auto counter = [&](const char* name, const char* help, auto value) {
     head(out, name, "counter", help);
-    for (const auto& [model, counts] : models_)
+    for (const auto& [model, counts] : state_->models)
       out += fmt::format("{}{{model_name=\"{}\"}} {}\n", name, label_value(model), value(counts));
   };
   counter("vllm:prompt_tokens_total", "Tokens of prompts.",
-          [](const Model& m) { return m.prompt_tokens; });
+          [](const State::Model& m) { return m.prompt_tokens; });
   counter("vllm:generation_tokens_total", "Tokens generated.",
-          [](const Model& m) { return m.generation_tokens; });
+          [](const State::Model& m) { return m.generation_tokens; });
   head(out, "vllm:request_success_total", "counter", "Answers by how they ended.");
-  for (const auto& [model, counts] : models_) {
+  for (const auto& [model, counts] : state_->models) {
     for (const auto& [reason, count] : counts.finished)
-      out += fmt::format(
-          "vllm:request_success_total{{model_name=\"{}\",finished_reason=\"{}\"}} {}\n",
-          label_value(model), reason, count);
+      out +=
+          fmt::format("vllm:request_success_total{{model_name=\"{}\",finished_reason=\"{}\"}} {}\n",
+                      label_value(model), reason, count);
   }
-  for (std::size_t kind = 0; kind < kKinds; ++kind) {
+  for (std::size_t kind = 0; kind < State::kKinds; ++kind) {
     const HistogramName& histogram = kHistograms[kind];
     head(out, histogram.name, "histogram", histogram.help);
-    for (const auto& [name, model] : models_) {
-      const Histogram& values = model.histograms[kind];
+    for (const auto& [name, model] : state_->models) {
+      const State::Histogram& values = model.histograms[kind];
       if (values.total == 0) continue;
       const std::string label = label_value(name);
       std::int64_t below = 0;
@@ -235,8 +271,7 @@ std::string Metrics::text() const {
       out += fmt::format("{}_bucket{{model_name=\"{}\",le=\"+Inf\"}} {}\n", histogram.name, label,
                          values.total);
       out += fmt::format("{}_sum{{model_name=\"{}\"}} {}\n", histogram.name, label, values.sum);
-      out += fmt::format("{}_count{{model_name=\"{}\"}} {}\n", histogram.name, label,
-                         values.total);
+      out += fmt::format("{}_count{{model_name=\"{}\"}} {}\n", histogram.name, label, values.total);
     }
   }
   return out;

@@ -1,11 +1,8 @@
 #pragma once
 
-#include <array>
 #include <cstdint>
 #include <functional>
-#include <map>
 #include <memory>
-#include <mutex>
 #include <string>
 #include <vector>
 
@@ -41,23 +38,9 @@ class Metrics {
 
  private:
   class Sink;
-  struct Histogram {
-    std::vector<std::int64_t> counts;  // one a bound, and one for what is above all
-    double sum = 0;
-    std::int64_t total = 0;
-  };
-  enum Kind { kFirstToken, kInterToken, kWhole, kQueue, kPrefill, kDecode, kPromptTokens, kGenerationTokens, kMaxTokens, kKinds };
-  struct Model {
-    std::array<Histogram, kKinds> histograms;
-    std::int64_t prompt_tokens = 0, generation_tokens = 0;
-    std::map<std::string, std::int64_t> finished;  // by reason
-  };
+  struct State;  // shared with the sinks: requests may outlive this
 
-  void observe(Model& model, Kind kind, double value, std::int64_t times = 1);
-
-  std::function<std::vector<EngineGauges>()> read_engines_;
-  mutable std::mutex mutex_;  // guards models_
-  std::map<std::string, Model> models_;
+  std::shared_ptr<State> state_;
 };
 
 }  // namespace sampan

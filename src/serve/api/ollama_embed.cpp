@@ -37,11 +37,10 @@ void ollama_embed(Call call) {
                                           model.embedding_length));
   std::vector<PoolingRequest> requests;
   for (std::string& text : body.strings("input"))
-    requests.push_back(pooling_request(call, model, std::move(text),
-                                       body.boolean("truncate").value_or(true)));
+    requests.push_back(
+        pooling_request(call, model, std::move(text), body.boolean("truncate").value_or(true)));
   const std::string name = *body.string("model");
-  if (requests.empty())
-    return call.respond(Json{{"model", name}, {"embeddings", Json::array()}});
+  if (requests.empty()) return call.respond(Json{{"model", name}, {"embeddings", Json::array()}});
   start_pooling(call, std::move(requests),
                 [name, dimensions](std::vector<PoolingResult>& results, double seconds) -> Json {
                   Json embeddings = Json::array();
@@ -66,10 +65,9 @@ void ollama_embeddings(Call call) {
   if (text.empty()) return call.respond(Json{{"embedding", Json::array()}});
   std::vector<PoolingRequest> requests;
   requests.push_back(pooling_request(call, model, text, true));
-  start_pooling(call, std::move(requests),
-                [](std::vector<PoolingResult>& results, double) -> Json {
-                  return {{"embedding", results.at(0).embedding}};
-                });
+  start_pooling(call, std::move(requests), [](std::vector<PoolingResult>& results, double) -> Json {
+    return {{"embedding", results.at(0).embedding}};
+  });
 }
 
 }  // namespace sampan

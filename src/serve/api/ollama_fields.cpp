@@ -71,10 +71,7 @@ const FieldTable kMessage = {
 FieldTable answer_fields() {
   return {
       {.name = "model", .type = Type::kString, .is_required = true},
-      {.name = "stream",
-       .type = Type::kBool,
-       .fallback = "true",
-       .note = "lines of JSON"},
+      {.name = "stream", .type = Type::kBool, .fallback = "true", .note = "lines of JSON"},
       {.name = "options", .type = Type::kObject, .members = &kOptions},
       {.name = "keep_alive",
        .fallback = "the server's",

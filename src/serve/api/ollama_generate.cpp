@@ -165,11 +165,11 @@ void answer(const Call& call, const Body& body, InferenceRequest request, bool i
   if (body.boolean("stream").value_or(true)) {
     writer = std::make_unique<OllamaStream>(call, std::move(form));
   } else {
-    writer = collect_answers(call, 1, 1,
-                             [form = std::move(form)](const std::vector<Answer>& answers,
-                                                      const Usage& usage) {
-                               return whole_reply(form, answers[0], usage);
-                             });
+    writer = collect_answers(
+        call, 1, 1,
+        [form = std::move(form)](const std::vector<Answer>& answers, const Usage& usage) {
+          return whole_reply(form, answers[0], usage);
+        });
   }
   std::vector<InferenceRequest> requests;
   requests.push_back(std::move(request));
@@ -208,8 +208,8 @@ Json template_call(const Json& call, const std::string& where) {
   Json one = {{"type", "function"},
               {"function",
                {{"name", (*function)["name"]},
-                {"arguments", function->contains("arguments") ? (*function)["arguments"]
-                                                              : Json::object()}}}};
+                {"arguments",
+                 function->contains("arguments") ? (*function)["arguments"] : Json::object()}}}};
   if (call.contains("id") && call["id"].is_string()) one["id"] = call["id"];
   return one;
 }
@@ -236,7 +236,8 @@ std::optional<std::chrono::milliseconds> ollama_keep_alive(const Body& body) {
   const Json* const value = body.find("keep_alive");
   if (value == nullptr) return std::nullopt;
   const auto wrong = [&] {
-    body.refuse("keep_alive", "keep_alive must be a number of seconds or a duration such as \"5m\"");
+    body.refuse("keep_alive",
+                "keep_alive must be a number of seconds or a duration such as \"5m\"");
   };
   double seconds = 0;
   if (value->is_number()) {
@@ -248,8 +249,8 @@ std::optional<std::chrono::milliseconds> ollama_keep_alive(const Body& body) {
     if (text.empty()) wrong();
     while (!text.empty()) {
       double number = 0;
-      const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), number,
-                                                std::chars_format::fixed);
+      const auto [end, error] =
+          std::from_chars(text.data(), text.data() + text.size(), number, std::chars_format::fixed);
       if (error != std::errc() || !(number >= 0)) wrong();
       text.remove_prefix(static_cast<std::size_t>(end - text.data()));
       struct Unit {

@@ -1,4 +1,7 @@
 #include <fmt/core.h>
+#include <openssl/evp.h>
+
+#include <array>
 
 #include "serve/api/ollama.h"
 #include "serve/api/pooling.h"
@@ -13,8 +16,18 @@ std::string size_words(std::int64_t parameters) {
   return fmt::format("{:.2f}K", count * 1e-3);
 }
 
-std::string hex_digest(const std::string& digest) {
-  return digest.starts_with("sha256:") ? digest.substr(7) : digest;
+// 64 hex digits, whose first twelve Ollama's own command shows. Where the files' digest is not
+// known, it is one of what changes when they do.
+std::string hex_digest(const ServedModelInfo& model) {
+  if (model.digest.starts_with("sha256:")) return model.digest.substr(7);
+  const std::string told = fmt::format("{}\n{}\n{}", model.name, model.bytes, model.created);
+  std::array<unsigned char, 32> bytes{};
+  const int done =
+      EVP_Digest(told.data(), told.size(), bytes.data(), nullptr, EVP_sha256(), nullptr);
+  SAMPAN_CHECK(done == 1);
+  std::string digits;
+  for (const unsigned char byte : bytes) digits += fmt::format("{:02x}", byte);
+  return digits;
 }
 
 Json details_json(const ServedModelInfo& model) {
@@ -40,9 +53,9 @@ Json capabilities(const ServedModelInfo& model) {
 
 std::string expiry(const ServedModelInfo& model) {
   if (!model.unloads_at) return "2318-01-01T00:00:00.000000Z";  // as Ollama says never
-  return utc_time(std::chrono::duration_cast<std::chrono::microseconds>(
-                      model.unloads_at->time_since_epoch())
-                      .count());
+  return utc_time(
+      std::chrono::duration_cast<std::chrono::microseconds>(model.unloads_at->time_since_epoch())
+          .count());
 }
 
 }  // namespace
@@ -62,9 +75,7 @@ void ollama_root(Call call) {
   call.respond(text_response("Ollama is running"));
 }
 
-void ollama_version(Call call) {
-  call.respond(Json{{"version", call.api.options.ollama_version}});
-}
+void ollama_version(Call call) { call.respond(Json{{"version", call.api.options.ollama_version}}); }
 
 void ollama_tags(Call call) {
   Json models = Json::array();
@@ -73,7 +84,7 @@ void ollama_tags(Call call) {
                       {"model", model.name},
                       {"modified_at", utc_time(model.created * 1000000)},
                       {"size", model.bytes},
-                      {"digest", hex_digest(model.digest)},
+                      {"digest", hex_digest(model)},
                       {"details", details_json(model)}});
   }
   call.respond(Json{{"models", std::move(models)}});
@@ -86,7 +97,7 @@ void ollama_ps(Call call) {
     models.push_back({{"name", model.name},
                       {"model", model.name},
                       {"size", model.loaded_bytes},
-                      {"digest", hex_digest(model.digest)},
+                      {"digest", hex_digest(model)},
                       {"details", details_json(model)},
                       {"expires_at", expiry(model)},
                       {"size_vram", 0},

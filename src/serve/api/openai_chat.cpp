@@ -94,8 +94,8 @@ class ChatStream : public StreamWriter {
     }
     Json choice = choice_json(delta.choice, std::move(shown));
     if (form_.logprobs)
-      choice["logprobs"] = chat_logprobs(delta.tokens, form_.alternatives, info_.token_bytes,
-                                         form_.tokens_as_ids);
+      choice["logprobs"] =
+          chat_logprobs(delta.tokens, form_.alternatives, info_.token_bytes, form_.tokens_as_ids);
     if (form_.token_ids) choice["token_ids"] = token_ids_json(delta.tokens);
     write_chunk(std::move(choice));
   }
@@ -124,8 +124,7 @@ class ChatStream : public StreamWriter {
     info_ = info;
     so_far_.prompt_tokens = static_cast<std::int64_t>(info.ids.size());
     for (int i = 0; i < form_.choices; ++i) {
-      Json choice =
-          choice_json(i, {{"role", "assistant"}, {"content", opening_tag(form_, info)}});
+      Json choice = choice_json(i, {{"role", "assistant"}, {"content", opening_tag(form_, info)}});
       Json chunk = chunk_json(Json::array({std::move(choice)}));
       if (form_.token_ids && i == 0) chunk["prompt_token_ids"] = ids_json(info.ids);
       send(chunk);
@@ -200,11 +199,11 @@ void openai_chat(Call call) {
     writer = std::make_unique<ChatStream>(call, std::move(form));
   } else {
     const int choices = request.choices;
-    writer = collect_answers(call, 1, choices,
-                             [form = std::move(form)](const std::vector<Answer>& answers,
-                                                      const Usage& usage) {
-                               return whole_reply(form, answers[0], usage);
-                             });
+    writer = collect_answers(
+        call, 1, choices,
+        [form = std::move(form)](const std::vector<Answer>& answers, const Usage& usage) {
+          return whole_reply(form, answers[0], usage);
+        });
   }
   std::vector<InferenceRequest> requests;
   requests.push_back(std::move(request));

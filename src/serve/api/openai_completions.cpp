@@ -223,8 +223,8 @@ class CompletionStream : public StreamWriter {
   void echo(int index, int choice_number, const PromptReport& report) {
     Part& part = at(index);
     const auto number = static_cast<std::size_t>(index);
-    Json choice = choice_json(choice_index(index, choice_number),
-                              prompt_text(form_, number, part.info));
+    Json choice =
+        choice_json(choice_index(index, choice_number), prompt_text(form_, number, part.info));
     if (form_.logprobs >= 0) {
       LegacyLogprobs& logprobs = part.logprobs.at(static_cast<std::size_t>(choice_number));
       logprobs.skip(unseen_characters(form_, number, part.info));
@@ -318,11 +318,11 @@ void openai_completions(Call call) {
   if (form.stream.is_stream) {
     writer = std::make_unique<CompletionStream>(call, std::move(form), parts);
   } else {
-    writer = collect_answers(call, parts, choices,
-                             [form = std::move(form)](const std::vector<Answer>& answers,
-                                                      const Usage& usage) {
-                               return whole_reply(form, answers, usage);
-                             });
+    writer = collect_answers(
+        call, parts, choices,
+        [form = std::move(form)](const std::vector<Answer>& answers, const Usage& usage) {
+          return whole_reply(form, answers, usage);
+        });
   }
   start_answers(call, std::move(requests), std::move(writer));
 }

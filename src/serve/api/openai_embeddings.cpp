@@ -34,8 +34,8 @@ Json reply_json(const std::string& model, std::vector<PoolingResult>& results,
     normalise(results[i].embedding, dimensions);
     data.push_back({{"object", "embedding"},
                     {"index", i},
-                    {"embedding", as_base64 ? Json(base64(results[i].embedding))
-                                            : Json(results[i].embedding)}});
+                    {"embedding",
+                     as_base64 ? Json(base64(results[i].embedding)) : Json(results[i].embedding)}});
   }
   const std::int64_t tokens = prompt_tokens(results);
   return {{"object", "list"},
@@ -80,14 +80,13 @@ void openai_embeddings(Call call) {
     request.deadline = call.deadline();
     requests.push_back(std::move(request));
   }
-  if (tokens > kMaxTokens)
-    body.refuse("input", "'input' has more than 300000 tokens in all.");
+  if (tokens > kMaxTokens) body.refuse("input", "'input' has more than 300000 tokens in all.");
   const bool as_base64 = body.string("encoding_format").value_or("float") == "base64";
-  start_pooling(call, std::move(requests),
-                [name = model.name, dimensions, as_base64](std::vector<PoolingResult>& results,
-                                                           double) {
-                  return reply_json(name, results, static_cast<std::size_t>(dimensions), as_base64);
-                });
+  start_pooling(
+      call, std::move(requests),
+      [name = model.name, dimensions, as_base64](std::vector<PoolingResult>& results, double) {
+        return reply_json(name, results, static_cast<std::size_t>(dimensions), as_base64);
+      });
 }
 
 }  // namespace sampan

@@ -144,18 +144,14 @@ const FieldTable& sampling_fields() {
        .note = "beam search",
        .neutral = "1|1.0"},
       {.name = "early_stopping", .status = Status::kRefused, .note = "beam search"},
-      {.name = "logits_processors",
-       .status = Status::kRefused,
-       .note = "no code comes by request"},
+      {.name = "logits_processors", .status = Status::kRefused, .note = "no code comes by request"},
       {.name = "truncate_prompt_tokens",
        .status = Status::kRefused,
        .note = "cut the prompt yourself"},
       {.name = "spaces_between_special_tokens", .status = Status::kIgnored},
       {.name = "user", .status = Status::kIgnored, .note = "the key tells who asks"},
       {.name = "request_id", .status = Status::kIgnored, .note = "send x-request-id"},
-      {.name = "cache_salt",
-       .status = Status::kIgnored,
-       .note = "the server salts by key"},
+      {.name = "cache_salt", .status = Status::kIgnored, .note = "the server salts by key"},
   };
   return table;
 }
@@ -182,9 +178,7 @@ const FieldTable& message_fields() {
       {.name = "refusal", .type = Type::kString, .status = Status::kIgnored},
       {.name = "annotations", .status = Status::kIgnored},
       {.name = "audio", .status = Status::kRefused, .note = "text only"},
-      {.name = "function_call",
-       .status = Status::kRefused,
-       .note = "deprecated: use tool_calls"},
+      {.name = "function_call", .status = Status::kRefused, .note = "deprecated: use tool_calls"},
   };
   return table;
 }
@@ -251,10 +245,7 @@ const FieldTable& chat_fields() {
       {.name = "documents",
        .type = Type::kArray,
        .note = "vLLM's: the template's variable of that name"},
-      {.name = "add_generation_prompt",
-       .type = Type::kBool,
-       .fallback = "true",
-       .note = "vLLM's"},
+      {.name = "add_generation_prompt", .type = Type::kBool, .fallback = "true", .note = "vLLM's"},
       {.name = "continue_final_message",
        .type = Type::kBool,
        .fallback = "false",

@@ -28,8 +28,8 @@ std::string content_text(const Json& content, const std::string& param) {
     }
     const auto found = part.find(key);
     if (found == part.end() || !found->is_string())
-      refuse(param, fmt::format("'{}': a part of type {} must have a string '{}'.", param, key,
-                                key));
+      refuse(param,
+             fmt::format("'{}': a part of type {} must have a string '{}'.", param, key, key));
     if (!is_first) text += '\n';
     is_first = false;
     text += found->get_ref<const std::string&>();
@@ -58,12 +58,12 @@ Json tool_calls(const Json& calls, const std::string& param) {
       refuse(param, fmt::format("'{}': each call must be {{\"id\", \"type\": \"function\", "
                                 "\"function\": {{\"name\", \"arguments\"}}}}.",
                                 param));
-    Json one = {{"type", "function"},
-                {"function",
-                 {{"name", (*function)["name"]},
-                  {"arguments", function->contains("arguments")
-                                    ? call_arguments((*function)["arguments"])
-                                    : Json::object()}}}};
+    Json one = {
+        {"type", "function"},
+        {"function",
+         {{"name", (*function)["name"]},
+          {"arguments", function->contains("arguments") ? call_arguments((*function)["arguments"])
+                                                        : Json::object()}}}};
     if (call.contains("id") && call["id"].is_string()) one["id"] = call["id"];
     result.push_back(std::move(one));
   }
@@ -107,16 +107,15 @@ void check_tools(const Json& tools) {
     const auto function = tool.find("function");
     if (function == tool.end() || !function->is_object() || !function->contains("name") ||
         !(*function)["name"].is_string())
-      refuse(name + ".function",
-             fmt::format("'{}.function' must be an object with a name.", name));
+      refuse(name + ".function", fmt::format("'{}.function' must be an object with a name.", name));
   }
 }
 
 void check_tool_choice(const Body& body) {
   const Json* const choice = body.find("tool_choice");
   if (choice == nullptr || *choice == "auto" || *choice == "none") return;
-  throw ApiError(400, "'tool_choice' other than auto and none is not supported yet.",
-                 "tool_choice", "unsupported_parameter");
+  throw ApiError(400, "'tool_choice' other than auto and none is not supported yet.", "tool_choice",
+                 "unsupported_parameter");
 }
 
 void read_thinking(const Body& body, Json& variables) {
@@ -174,8 +173,7 @@ ChatPrompt openai_chat_prompt(Call& call, const Body& body) {
                                       message["role"] == "developer");
   }
   ChatPrompt prompt;
-  const bool knows =
-      has_developer && knows_developer(call, body.string("model").value_or(""));
+  const bool knows = has_developer && knows_developer(call, body.string("model").value_or(""));
   prompt.messages = dump(template_messages(messages, knows, &call.ignored));
   if (const Json* const tools = body.find("tools")) {
     check_tools(*tools);

@@ -1,6 +1,9 @@
 #include "serve/api/pooling.h"
 
+#include <algorithm>
 #include <cmath>
+#include <iterator>
+#include <mutex>
 
 namespace sampan {
 namespace {
@@ -12,26 +15,83 @@ bool contains_word(std::string name, const char* word) {
   return name.find(word) != std::string::npos;
 }
 
+// Texts that are handed to the service at a time.
+constexpr std::size_t kPart = 512;
+
+class PoolingCall : public std::enable_shared_from_this<PoolingCall> {
+ public:
+  PoolingCall(const Call& call, std::vector<PoolingRequest> requests, RenderPooling render)
+      : call_(call),
+        model_(requests.front().model),
+        requests_(std::move(requests)),
+        render_(std::move(render)) {}
+
+  void next() {
+    const std::size_t count = std::min(kPart, requests_.size() - begun_);
+    const auto first = requests_.begin() + static_cast<std::ptrdiff_t>(begun_);
+    std::vector<PoolingRequest> part(
+        std::make_move_iterator(first),
+        std::make_move_iterator(first + static_cast<std::ptrdiff_t>(count)));
+    begun_ += count;
+    const auto inference = call_.api.service.pool(
+        std::move(part),
+        [self = shared_from_this()](std::vector<PoolingResult> results, const Error* error) {
+          self->take(std::move(results), error);
+        });
+    // What came back already may have begun the next part.
+    const std::lock_guard lock(mutex_);
+    if (!is_gone_) {
+      running_.push_back(inference);
+    } else {
+      inference->cancel();
+    }
+  }
+  void cancel() {
+    std::vector<std::weak_ptr<Inference>> running;
+    {
+      const std::lock_guard lock(mutex_);
+      is_gone_ = true;
+      running.swap(running_);
+    }
+    for (const auto& weak : running) {
+      if (const auto inference = weak.lock()) inference->cancel();
+    }
+  }
+
+ private:
+  void take(std::vector<PoolingResult> results, const Error* error) {
+    try {
+      if (error != nullptr) throw ApiError(to_api_error(*error));
+      std::move(results.begin(), results.end(), std::back_inserter(results_));
+      if (begun_ < requests_.size()) return next();
+      const double seconds =
+          std::chrono::duration<double>(std::chrono::steady_clock::now() - call_.request().arrival)
+              .count();
+      call_.api.metrics.count_pooling(model_, prompt_tokens(results_), seconds);
+      call_.respond(render_(results_, seconds));
+    } catch (...) {
+      call_.respond(error_response(call_.dialect, to_api_error(std::current_exception()),
+                                   call_.request().request_id));
+    }
+  }
+
+  const Call call_;
+  const std::string model_;
+  std::vector<PoolingRequest> requests_;
+  RenderPooling render_;
+  std::size_t begun_ = 0;
+  std::vector<PoolingResult> results_;
+  std::mutex mutex_;  // guards what follows
+  std::vector<std::weak_ptr<Inference>> running_;
+  bool is_gone_ = false;
+};
+
 }  // namespace
 
 void start_pooling(const Call& call, std::vector<PoolingRequest> requests, RenderPooling render) {
-  const std::string model = requests.front().model;
-  const auto done = [call, model, render = std::move(render)](std::vector<PoolingResult> results,
-                                                              const Error* error) {
-    try {
-      if (error != nullptr) throw ApiError(to_api_error(*error));
-      const double seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() -
-                                                           call.request().arrival)
-                                 .count();
-      call.api.metrics.count_pooling(model, prompt_tokens(results), seconds);
-      call.respond(render(results, seconds));
-    } catch (...) {
-      call.respond(error_response(call.dialect, to_api_error(std::current_exception()),
-                                  call.request().request_id));
-    }
-  };
-  const std::shared_ptr<Inference> inference = call.api.service.pool(std::move(requests), done);
-  call.exchange->on_gone([weak = std::weak_ptr<Inference>(inference)] {
+  const auto pooling = std::make_shared<PoolingCall>(call, std::move(requests), std::move(render));
+  pooling->next();
+  call.exchange->on_gone([weak = std::weak_ptr<PoolingCall>(pooling)] {
     if (const auto running = weak.lock()) running->cancel();
   });
 }

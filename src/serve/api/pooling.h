@@ -7,8 +7,9 @@
 
 namespace sampan {
 
-// Reads the texts for vectors or logits and responds with what `render` makes of the results; the
-// one way of all dialects. Ends the work when the client goes.
+// Reads the texts (at least one) for vectors or logits and responds with what `render` makes of the
+// results; the one way of all dialects. Long lists go to the service in parts, so that they do not
+// fill its queue. Ends the work when the client goes.
 using RenderPooling = std::function<Json(std::vector<PoolingResult>& results, double seconds)>;
 void start_pooling(const Call& call, std::vector<PoolingRequest> requests, RenderPooling render);
 

@@ -56,8 +56,9 @@ HttpFields Call::headers() const {
 
 void Call::respond(HttpResponse response) const {
   for (auto& field : headers()) {
-    const bool is_there = std::any_of(response.headers.begin(), response.headers.end(),
-                                      [&](const auto& other) { return other.first == field.first; });
+    const bool is_there =
+        std::any_of(response.headers.begin(), response.headers.end(),
+                    [&](const auto& other) { return other.first == field.first; });
     if (!is_there) response.headers.push_back(std::move(field));
   }
   exchange->respond(std::move(response));

@@ -17,20 +17,21 @@ namespace sampan {
 struct ApiContext {
   InferenceService& service;
   Metrics& metrics;
-  const ApiOptions& options;
+  const ApiOptions options;
 };
 
 struct Route;
 
 // One request on its way through its handler.
 struct Call {
-  const ApiContext& api;
+  std::shared_ptr<const ApiContext> context;  // kept by what still runs when the server goes
   std::shared_ptr<Exchange> exchange;
   const Route& route;
   Dialect dialect;
   std::string parameter;  // what {…} of the route's path is
   Caller caller;
   std::vector<std::string> ignored;  // fields that changed nothing
+  const ApiContext& api = *context;
 
   const HttpRequest& request() const { return exchange->request(); }
   // The body as JSON, checked against the route's fields; `ignored` collects. Both throw ApiError.
@@ -50,8 +51,8 @@ struct Route {
   std::string_view method = {};  // GET routes answer HEAD as well
   std::string_view path = {};    // may end in {…}, which takes the rest, slashes included
   Dialect dialect = Dialect::kOpenAi;
-  void (*handler)(Call call) = nullptr;  // answers, or throws before it has
-  std::string_view summary = {};              // for the reference page
+  void (*handler)(Call call) = nullptr;  // answers, or throws before it has; null: 501
+  std::string_view summary = {};         // for the reference page
   const FieldTable& (*fields)() = nullptr;
   bool wants_json = false;  // 415 for a body of another content type
   bool needs_key = true;

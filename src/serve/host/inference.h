@@ -29,11 +29,11 @@ struct ChatPrompt {
   bool add_generation_prompt = true;
   bool continue_final_message = false;
 };
-// A text as it is; special tokens in it are parsed, and the tokenizer's own BOS is added where the
-// model wants one.
+// A text as it is; the tokenizer's own BOS is added where the model wants one.
 struct TextPrompt {
   std::string text;
   bool add_special_tokens = true;
+  bool parse_special_tokens = true;  // else they are plain text
 };
 struct TokenPrompt {
   std::vector<std::int32_t> ids;
@@ -151,7 +151,9 @@ struct ServedModelInfo {
   std::string description;    // one line for people
   std::string quantization;   // "Q4_0", "BF16", …
   std::string format;         // "gguf", "safetensors"
-  std::string chat_template;  // source; "" = none
+  // Of model() only, as its tokenizer says; "" = none.
+  std::string chat_template, bos_token, eos_token;
+  std::int64_t vocabulary = 0;  // one more than the largest id; of model() only
   std::int64_t parameters = 0;
   std::int64_t bytes = 0;  // of the weights' files
   std::int64_t context_length = 0;

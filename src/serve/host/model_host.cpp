@@ -443,6 +443,10 @@ ServedModelInfo ModelHost::model(const std::string& name) const {
   const Lock lock(mutex_);
   ServedModelInfo info = info_of(*served);
   if (text->chat_template) info.chat_template = text->chat_template->source();
+  const Tokenizer& tokenizer = *text->tokenizer;
+  if (tokenizer.bos_id()) info.bos_token = tokenizer.token_bytes(*tokenizer.bos_id());
+  if (tokenizer.eos_id()) info.eos_token = tokenizer.token_bytes(*tokenizer.eos_id());
+  info.vocabulary = static_cast<std::int64_t>(tokenizer.vocab_size());
   return info;
 }
 

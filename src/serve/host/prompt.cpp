@@ -41,7 +41,8 @@ PreparedPrompt prepare(const ModelText& text, const ChatPrompt& chat) {
 }
 
 std::vector<std::int32_t> tokenize(const Tokenizer& tokenizer, const TextPrompt& prompt) {
-  std::vector<std::int32_t> ids = tokenizer.encode(prompt.text, SpecialTokens::kParse);
+  std::vector<std::int32_t> ids = tokenizer.encode(
+      prompt.text, prompt.parse_special_tokens ? SpecialTokens::kParse : SpecialTokens::kPlainText);
   if (prompt.add_special_tokens && tokenizer.adds_bos() && tokenizer.bos_id()) {
     ids.insert(ids.begin(), *tokenizer.bos_id());
   }
