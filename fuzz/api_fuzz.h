@@ -85,6 +85,8 @@ class Service : public InferenceService {
   }
   void answer(const InferenceRequest& request, InferenceSink& sink) {
     const PromptInfo info = tokenize(request.model, request.prompt);
+    if (info.ids.size() > 512)
+      fail(ErrorCode::kLimit, "This model's maximum context length is 512");
     sink.on_start(info);
     PromptReport report;
     if (request.prompt_logprobs >= 0) {
@@ -151,7 +153,12 @@ int run(const std::uint8_t* data, std::size_t size, const char* const (&paths)[c
   static Service service;
   static KeyRing keys;
   static Metrics metrics;
-  static ApiServer server(service, keys, {.threads = 0}, metrics);
+  static const ApiOptions options = [] {
+    ApiOptions here;
+    here.threads = 0;
+    return here;
+  }();
+  static ApiServer server(service, keys, options, metrics);
   if (size == 0) return 0;
   HttpRequest request;
   request.method = "POST";
