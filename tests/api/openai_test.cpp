@@ -250,6 +250,11 @@ TEST_F(OpenAi, BodiesThatAreNoJson) {
   EXPECT_EQ(post(open + "\"x\":" + std::string(120, '[') + std::string(120, ']') + "}")->status,
             200);
   EXPECT_EQ(post("")->status, 400);
+  std::string many = "\"x\":{";
+  for (int i = 0; i < 40; ++i)
+    many += "\"k" + std::to_string(i) + "\":[" + std::to_string(i) + "],";
+  EXPECT_EQ(post(open + many + "\"k\":1}}")->status, 200);
+  EXPECT_EQ(post(open + many + "\"k7\":1}}")->status, 400);
 }
 
 TEST_F(OpenAi, MessagesBecomeTheTemplates) {

@@ -2,6 +2,7 @@
 
 #include <fmt/core.h>
 
+#include <algorithm>
 #include <cmath>
 #include <unordered_set>
 #include <vector>
@@ -16,8 +17,9 @@ namespace {
   throw ApiError(400, "The body is not valid JSON: " + why, "", "invalid_json");
 }
 
-// Builds the value from the parser's events. Members are appended without a search, and a set tells
-// keys that come twice, so that no body costs more than linear time.
+// Builds the value from the parser's events. What is open lies on a stack and is put into its
+// parent when it is whole, with memory for exactly its members: appending to an object of
+// nlohmann's would copy all that it has, and searching it for each key would take quadratic time.
 class Builder {
  public:
   using number_integer_t = Json::number_integer_t;
@@ -28,78 +30,92 @@ class Builder {
 
   Json take() { return std::move(root_); }
 
-  bool null() { return add(nullptr); }
-  bool boolean(bool value) { return add(value); }
-  bool number_integer(number_integer_t value) { return add(value); }
-  bool number_unsigned(number_unsigned_t value) { return add(value); }
+  bool null() { return put(nullptr); }
+  bool boolean(bool value) { return put(value); }
+  bool number_integer(number_integer_t value) { return put(value); }
+  bool number_unsigned(number_unsigned_t value) { return put(value); }
   bool number_float(number_float_t value, const string_t&) {
     if (!std::isfinite(value)) refuse("a number is too large");
-    return add(value);
+    return put(value);
   }
-  bool string(string_t& value) { return add(std::move(value)); }
+  bool string(string_t& value) { return put(std::move(value)); }
   bool binary(binary_t&) { return false; }
-  bool start_object(std::size_t) {
-    open(Json::object());
-    keys_.emplace_back();
-    return true;
-  }
+  bool start_object(std::size_t) { return open(true); }
+  bool start_array(std::size_t) { return open(false); }
   bool key(string_t& value) {
-    if (!keys_.back().insert(value).second)
-      refuse(fmt::format("the key \"{}\" comes twice in an object", printable(value)));
-    key_ = std::move(value);
+    open_.back().add_key(std::move(value));
     return true;
   }
-  bool end_object() {
-    keys_.pop_back();
-    open_.pop_back();
-    return true;
-  }
-  bool start_array(std::size_t) {
-    open(Json::array());
-    return true;
-  }
-  bool end_array() {
-    open_.pop_back();
-    return true;
-  }
+  bool end_object() { return close(); }
+  bool end_array() { return close(); }
   bool parse_error(std::size_t position, const std::string&, const nlohmann::detail::exception& e) {
     if (e.id == 406) refuse("a number is too large");
     refuse(fmt::format("error at byte {}", position));
   }
 
  private:
-  // Returns where the value is now.
-  Json* put(Json value) {
+  struct Open {
+    bool is_object = false;
+    Json::array_t items;
+    std::vector<std::string> keys;  // of the items, where it is an object
+    std::unordered_set<std::string> seen;
+
+    void add_key(std::string key);
+    Json take();
+  };
+
+  bool put(Json value) {
     if (++values_ > kMaxJsonValues) refuse(fmt::format("more than {} values", kMaxJsonValues));
     if (open_.empty()) {
       root_ = std::move(value);
-      return &root_;
+    } else {
+      open_.back().items.push_back(std::move(value));
     }
-    if (open_.back()->is_array()) {
-      auto& array = open_.back()->get_ref<Json::array_t&>();
-      array.push_back(std::move(value));
-      return &array.back();
-    }
-    Json::object_t::Container& members = open_.back()->get_ref<Json::object_t&>();
-    members.emplace_back(std::move(key_), std::move(value));
-    return &members.back().second;
-  }
-  bool add(Json value) {
-    put(std::move(value));
     return true;
   }
-  void open(Json value) {
+  bool open(bool is_object) {
     if (open_.size() >= static_cast<std::size_t>(kMaxJsonDepth))
       refuse(fmt::format("more than {} levels", kMaxJsonDepth));
-    open_.push_back(put(std::move(value)));
+    open_.emplace_back();
+    open_.back().is_object = is_object;
+    return true;
+  }
+  bool close() {
+    Json value = open_.back().take();
+    open_.pop_back();
+    return put(std::move(value));
   }
 
   Json root_;
-  std::vector<Json*> open_;
-  std::vector<std::unordered_set<std::string>> keys_;  // of the open objects
-  std::string key_;
+  std::vector<Open> open_;
   std::int64_t values_ = 0;
 };
+
+// Few keys are compared with each other, many have a set.
+void Builder::Open::add_key(std::string key) {
+  constexpr std::size_t kFew = 16;
+  bool is_new = true;
+  if (keys.size() < kFew) {
+    is_new = std::find(keys.begin(), keys.end(), key) == keys.end();
+  } else {
+    if (seen.empty()) seen.insert(keys.begin(), keys.end());
+    is_new = seen.insert(key).second;
+  }
+  if (!is_new) refuse(fmt::format("the key \"{}\" comes twice in an object", printable(key)));
+  if (keys.size() >= static_cast<std::size_t>(kMaxJsonMembers))
+    refuse(fmt::format("an object has more than {} members", kMaxJsonMembers));
+  keys.push_back(std::move(key));
+}
+
+Json Builder::Open::take() {
+  if (!is_object) return Json(std::move(items));
+  Json::object_t object;
+  Json::object_t::Container& members = object;  // its own emplace_back would be a search
+  members.reserve(items.size());
+  for (std::size_t i = 0; i < items.size(); ++i)
+    members.emplace_back(std::move(keys[i]), std::move(items[i]));
+  return Json(std::move(object));
+}
 
 }  // namespace
 

@@ -13,10 +13,11 @@ using Json = nlohmann::ordered_json;
 
 inline constexpr int kMaxJsonDepth = 128;
 inline constexpr std::int64_t kMaxJsonValues = std::int64_t{1} << 22;
+inline constexpr std::int64_t kMaxJsonMembers = std::int64_t{1} << 19;  // of one object
 
 // A request's body. Throws ApiError 400 for what is no JSON in UTF-8 (lone surrogates included),
-// more than 128 levels or 4 million values, an object that has a key twice, a number beyond
-// double's range. Time and memory are linear in the text.
+// more than 128 levels or 4 million values, an object that has a key twice or half a million of
+// them, a number beyond double's range. Time and memory are linear in the text.
 Json parse_json(std::string_view text);
 
 // One line of JSON; bytes that are no UTF-8 become U+FFFD.
