@@ -24,8 +24,18 @@ ANSWER = (  # greedy, as models/nano/golden.json has it from transformers
 )
 
 # Clients look at these: the server is on this machine, no proxy leads to it and no key is the user's own.
-for name in ("HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY", "OPENAI_API_KEY", "OPENAI_BASE_URL", "ANTHROPIC_API_KEY", "ANTHROPIC_BASE_URL",
-             "ANTHROPIC_AUTH_TOKEN", "OLLAMA_HOST", "OLLAMA_API_KEY"):  # fmt: skip
+for name in (
+    "HTTP_PROXY",
+    "HTTPS_PROXY",
+    "ALL_PROXY",
+    "OPENAI_API_KEY",
+    "OPENAI_BASE_URL",
+    "ANTHROPIC_API_KEY",
+    "ANTHROPIC_BASE_URL",
+    "ANTHROPIC_AUTH_TOKEN",
+    "OLLAMA_HOST",
+    "OLLAMA_API_KEY",
+):
     os.environ.pop(name, None)
     os.environ.pop(name.lower(), None)
 

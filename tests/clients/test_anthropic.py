@@ -86,7 +86,10 @@ class Messages(AnthropicTest):
         self.assertEqual(text_of(message), ANSWER.split("Please")[0])
         with self.client.messages.stream(**GREEDY, stop_sequences=stops) as stream:
             streamed = stream.get_final_message()
-        self.assertEqual((text_of(streamed), streamed.stop_reason, streamed.stop_sequence), (text_of(message), "stop_sequence", "Please"))
+        self.assertEqual(
+            (text_of(streamed), streamed.stop_reason, streamed.stop_sequence),
+            (text_of(message), "stop_sequence", "Please"),
+        )
 
     def test_system(self):
         count = self.client.messages.count_tokens
@@ -96,7 +99,9 @@ class Messages(AnthropicTest):
         self.assertEqual(plain, 19)
         self.assertGreater(told, plain)
         self.assertEqual(count(model=MODEL, messages=ASK["messages"], system=blocks).input_tokens, told)
-        self.assertEqual(text_of(self.create(**GREEDY, system=blocks)), text_of(self.create(**GREEDY, system="You work for a shop.")))
+        self.assertEqual(
+            text_of(self.create(**GREEDY, system=blocks)), text_of(self.create(**GREEDY, system="You work for a shop."))
+        )
 
     def test_count_is_what_is_read(self):
         messages = [
@@ -122,14 +127,26 @@ class Messages(AnthropicTest):
         self.assertEqual(self.client.models.retrieve(MODEL).id, MODEL)
 
     def test_tools(self):
-        tools = [{"name": "weather", "description": "Tells it", "input_schema": {"type": "object", "properties": {"city": {"type": "string"}}}}]
+        tools = [
+            {
+                "name": "weather",
+                "description": "Tells it",
+                "input_schema": {"type": "object", "properties": {"city": {"type": "string"}}},
+            }
+        ]
         messages = [
             {"role": "user", "content": "What is the weather in Oslo?"},
-            {"role": "assistant", "content": [{"type": "tool_use", "id": "toolu_1", "name": "weather", "input": {"city": "Oslo"}}]},
+            {
+                "role": "assistant",
+                "content": [{"type": "tool_use", "id": "toolu_1", "name": "weather", "input": {"city": "Oslo"}}],
+            },
             {"role": "user", "content": [{"type": "tool_result", "tool_use_id": "toolu_1", "content": "rain"}]},
         ]
         count = self.client.messages.count_tokens
-        self.assertGreater(count(model=MODEL, messages=messages, tools=tools).input_tokens, count(model=MODEL, messages=messages).input_tokens)
+        self.assertGreater(
+            count(model=MODEL, messages=messages, tools=tools).input_tokens,
+            count(model=MODEL, messages=messages).input_tokens,
+        )
         self.assertTrue(self.create(model=MODEL, max_tokens=8, messages=messages, tools=tools).content)
 
 
@@ -142,7 +159,12 @@ class Thinking(AnthropicTest):
         super().setUpClass()
 
     def test_thinking(self):
-        ask = {**ASK, "max_tokens": 1100, "extra_body": {"top_k": 1}, "thinking": {"type": "enabled", "budget_tokens": 1024}}
+        ask = {
+            **ASK,
+            "max_tokens": 1100,
+            "extra_body": {"top_k": 1},
+            "thinking": {"type": "enabled", "budget_tokens": 1024},
+        }
         ask["stop_sequences"] = ["."]
         message = self.create(**ask)
         self.assertEqual(message.content[0].type, "thinking")
@@ -152,7 +174,9 @@ class Thinking(AnthropicTest):
             kinds = {event.delta.type for event in stream if event.type == "content_block_delta"}
             streamed = stream.get_final_message()
         self.assertIn("thinking_delta", kinds)
-        self.assertEqual([block.model_dump() for block in streamed.content], [block.model_dump() for block in message.content])
+        self.assertEqual(
+            [block.model_dump() for block in streamed.content], [block.model_dump() for block in message.content]
+        )
 
     def test_off(self):
         for thinking in ({}, {"thinking": {"type": "disabled"}}):
@@ -160,7 +184,11 @@ class Thinking(AnthropicTest):
 
     def test_thoughts_are_taken_back(self):
         thought = {"type": "thinking", "thinking": "An order.", "signature": "c2lnbmF0dXJl"}
-        messages = [*ASK["messages"], {"role": "assistant", "content": [thought, {"type": "text", "text": ANSWER}]}, {"role": "user", "content": "hi"}]
+        messages = [
+            *ASK["messages"],
+            {"role": "assistant", "content": [thought, {"type": "text", "text": ANSWER}]},
+            {"role": "user", "content": "hi"},
+        ]
         self.assertTrue(self.create(**{**ASK, "messages": messages, "max_tokens": 4}).content)
 
 
@@ -179,10 +207,23 @@ class Errors(AnthropicTest):
         bad = anthropic.BadRequestError
         self.refused(bad, "invalid_request_error", "temperature", extra_body={"temperature": 1.5})
         self.refused(bad, "invalid_request_error", "max_tokens", max_tokens=0)
-        self.refused(bad, "invalid_request_error", "budget_tokens", thinking={"type": "enabled", "budget_tokens": 100}, max_tokens=2000)
+        self.refused(
+            bad,
+            "invalid_request_error",
+            "budget_tokens",
+            thinking={"type": "enabled", "budget_tokens": 100},
+            max_tokens=2000,
+        )
         self.refused(bad, "invalid_request_error", "messages", messages=[])
-        self.refused(bad, "invalid_request_error", "role", messages=[{"role": "wizard", "content": "x"}, *ASK["messages"]])
-        self.refused(bad, "invalid_request_error", "maximum context length", messages=[{"role": "user", "content": "word " * 3000}])
+        self.refused(
+            bad, "invalid_request_error", "role", messages=[{"role": "wizard", "content": "x"}, *ASK["messages"]]
+        )
+        self.refused(
+            bad,
+            "invalid_request_error",
+            "maximum context length",
+            messages=[{"role": "user", "content": "word " * 3000}],
+        )
         self.refused(anthropic.NotFoundError, "not_found_error", stream=True, model="claude-9")
 
 

@@ -25,7 +25,14 @@ class LangChain(ServerTest):
         self.assertEqual(message.response_metadata["finish_reason"], "stop")
 
     def test_history(self):
-        message = self.chat.invoke([SystemMessage("You work for a shop."), HumanMessage(QUESTION), AIMessage(ANSWER), HumanMessage("who are you?")])
+        message = self.chat.invoke(
+            [
+                SystemMessage("You work for a shop."),
+                HumanMessage(QUESTION),
+                AIMessage(ANSWER),
+                HumanMessage("who are you?"),
+            ]
+        )
         self.assertTrue(message.content)
 
     def test_stream(self):

@@ -39,8 +39,16 @@ class LmEval(unittest.TestCase):
     manager = TaskManager(include_path=str(TASKS), include_defaults=False)
 
     def evaluate(self, url, tasks, **more):
-        arguments = {"model": "model", "base_url": f"{url}/v1/completions", "tokenizer_backend": "remote", "max_retries": 1, **more}
-        result = lm_eval.simple_evaluate("local-completions", model_args=arguments, tasks=tasks, task_manager=self.manager, bootstrap_iters=0)
+        arguments = {
+            "model": "model",
+            "base_url": f"{url}/v1/completions",
+            "tokenizer_backend": "remote",
+            "max_retries": 1,
+            **more,
+        }
+        result = lm_eval.simple_evaluate(
+            "local-completions", model_args=arguments, tasks=tasks, task_manager=self.manager, bootstrap_iters=0
+        )
         self.assertEqual(set(result["results"]), set(tasks))
         samples = result["samples"]
         return {task: sorted(samples[task], key=lambda sample: sample["doc_id"]) for task in tasks}, result["results"]
@@ -85,7 +93,9 @@ class LmEval(unittest.TestCase):
                 continue
             with self.subTest(name), tempfile.TemporaryDirectory() as folder:
                 with Server(models=(f"model={with_tokenizer(name, pathlib.Path(folder))}",)) as server:
-                    samples, _ = self.evaluate(server.url, ["sampan_choices", "sampan_rolling"], max_length=512, batch_size=8)
+                    samples, _ = self.evaluate(
+                        server.url, ["sampan_choices", "sampan_rolling"], max_length=512, batch_size=8
+                    )
                     self.check(samples, golden)
 
 

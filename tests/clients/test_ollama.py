@@ -87,7 +87,9 @@ class Answers(OllamaTest):
         async def ask():
             client = ollama.AsyncClient(host=self.url, timeout=60)
             replies = await asyncio.gather(*(client.chat(MODEL, MESSAGES, options=GREEDY) for _ in range(8)))
-            streamed = [part.message.content async for part in await client.chat(MODEL, MESSAGES, options=GREEDY, stream=True)]
+            streamed = [
+                part.message.content async for part in await client.chat(MODEL, MESSAGES, options=GREEDY, stream=True)
+            ]
             return [reply.message.content for reply in replies], "".join(streamed)
 
         self.assertEqual(asyncio.run(ask()), ([ANSWER] * 8, ANSWER))
@@ -117,7 +119,9 @@ class Answers(OllamaTest):
         self.assertTrue(ANSWER.startswith(short.message.content))
         stopped = self.client.chat(MODEL, MESSAGES, options={**GREEDY, "stop": ["Please"]})
         self.assertEqual((stopped.message.content, stopped.done_reason), (ANSWER.split("Please")[0], "stop"))
-        self.assertEqual(self.client.chat(MODEL, MESSAGES, options={"temperature": 2, "top_k": 1}).message.content, ANSWER)
+        self.assertEqual(
+            self.client.chat(MODEL, MESSAGES, options={"temperature": 2, "top_k": 1}).message.content, ANSWER
+        )
 
         def sampled(seed):
             options = {"temperature": 1.5, "top_p": 1, "seed": seed, "num_predict": 24}
@@ -129,10 +133,16 @@ class Answers(OllamaTest):
     def test_tool_messages_need_no_id(self):
         messages = [
             {"role": "user", "content": "What is the weather in Oslo?"},
-            {"role": "assistant", "content": "", "tool_calls": [{"function": {"name": "weather", "arguments": {"city": "Oslo"}}}]},
+            {
+                "role": "assistant",
+                "content": "",
+                "tool_calls": [{"function": {"name": "weather", "arguments": {"city": "Oslo"}}}],
+            },
             {"role": "tool", "tool_name": "weather", "content": "rain"},
         ]
-        self.assertGreater(self.client.chat(MODEL, messages, options={**GREEDY, "num_predict": 4}).prompt_eval_count, 20)
+        self.assertGreater(
+            self.client.chat(MODEL, messages, options={**GREEDY, "num_predict": 4}).prompt_eval_count, 20
+        )
 
     def test_errors(self):
         for call, status in (

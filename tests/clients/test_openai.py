@@ -43,9 +43,13 @@ class Chat(OpenAiTest):
         self.assertEqual(reply.model, MODEL)
         self.assertEqual([choice.index for choice in reply.choices], [0])
         message = reply.choices[0].message
-        self.assertEqual((message.role, message.content, message.refusal, message.tool_calls), ("assistant", ANSWER, None, None))
+        self.assertEqual(
+            (message.role, message.content, message.refusal, message.tool_calls), ("assistant", ANSWER, None, None)
+        )
         self.assertEqual(reply.choices[0].finish_reason, "stop")
-        self.assertEqual((reply.usage.prompt_tokens, reply.usage.completion_tokens, reply.usage.total_tokens), (19, 46, 65))
+        self.assertEqual(
+            (reply.usage.prompt_tokens, reply.usage.completion_tokens, reply.usage.total_tokens), (19, 46, 65)
+        )
 
     def test_streamed_is_plain(self):
         chunks = list(self.chat(**GREEDY, stream=True))
@@ -74,7 +78,9 @@ class Chat(OpenAiTest):
 
     def test_async_client(self):
         async def ask():
-            async with openai.AsyncOpenAI(base_url=f"{self.url}/v1", api_key="none", max_retries=0, timeout=60) as client:
+            async with openai.AsyncOpenAI(
+                base_url=f"{self.url}/v1", api_key="none", max_retries=0, timeout=60
+            ) as client:
                 create = client.chat.completions.create
                 plain = [create(**GREEDY) for _ in range(8)]
                 stream = await create(**GREEDY, stream=True)
@@ -101,7 +107,10 @@ class Chat(OpenAiTest):
         reply = self.chat(model=MODEL, messages=history, temperature=0)
         self.assertEqual(reply.usage.prompt_tokens, len(self.tokenize(messages=history, model=MODEL)))
         developer = [{"role": "developer", "content": "You work for a shop."}, *history[1:]]
-        self.assertEqual(self.chat(model=MODEL, messages=developer, temperature=0).choices[0].message.content, reply.choices[0].message.content)
+        self.assertEqual(
+            self.chat(model=MODEL, messages=developer, temperature=0).choices[0].message.content,
+            reply.choices[0].message.content,
+        )
 
     def test_max_tokens(self):
         for name in ("max_tokens", "max_completion_tokens"):
@@ -154,10 +163,18 @@ class Chat(OpenAiTest):
             self.assertEqual(entry.top_logprobs[0].logprob, entry.logprob)
             values = [top.logprob for top in entry.top_logprobs]
             self.assertEqual(values, sorted(values, reverse=True))
-        streamed = [entry for chunk in self.chat(**ask, stream=True) for c in chunk.choices if c.logprobs for entry in c.logprobs.content]
+        streamed = [
+            entry
+            for chunk in self.chat(**ask, stream=True)
+            for c in chunk.choices
+            if c.logprobs
+            for entry in c.logprobs.content
+        ]
         self.assertEqual(streamed, content)
         warm = {**ask, "temperature": 2, "seed": 5, "extra_body": {"top_k": 1}}
-        self.assertEqual(self.chat(**warm).choices[0].logprobs.content, content, "logprobs are of the model's own distribution")
+        self.assertEqual(
+            self.chat(**warm).choices[0].logprobs.content, content, "logprobs are of the model's own distribution"
+        )
         self.assertIsNone(self.chat(**GREEDY, max_tokens=2).choices[0].logprobs)
 
     def test_logit_bias(self):
@@ -169,7 +186,11 @@ class Chat(OpenAiTest):
         self.assertFalse(banned.choices[0].message.content.startswith("I"))
 
     def test_tools_are_shown_to_the_model(self):
-        weather = {"name": "weather", "description": "Tells the weather", "parameters": {"type": "object", "properties": {"city": {"type": "string"}}}}
+        weather = {
+            "name": "weather",
+            "description": "Tells the weather",
+            "parameters": {"type": "object", "properties": {"city": {"type": "string"}}},
+        }
         tools = [{"type": "function", "function": weather}]
         call = {"id": "call_1", "type": "function", "function": {"name": "weather", "arguments": '{"city": "Oslo"}'}}
         messages = [
@@ -184,7 +205,9 @@ class Chat(OpenAiTest):
     def test_fields_of_vllm(self):
         greedy = self.chat(**ASK, temperature=2, seed=1, extra_body={"top_k": 1})
         self.assertEqual(greedy.choices[0].message.content, ANSWER)
-        self.assertEqual(self.chat(**ASK, temperature=2, seed=1, extra_body={"min_p": 1.0}).choices[0].message.content, ANSWER)
+        self.assertEqual(
+            self.chat(**ASK, temperature=2, seed=1, extra_body={"min_p": 1.0}).choices[0].message.content, ANSWER
+        )
         on = self.chat(**GREEDY, max_tokens=60, extra_body={"ignore_eos": True})
         self.assertEqual((on.usage.completion_tokens, on.choices[0].finish_reason), (60, "length"))
         longer = self.chat(**GREEDY, max_tokens=60, extra_body={"min_tokens": 50})
@@ -250,13 +273,18 @@ class Completions(OpenAiTest):
         self.assertTrue(choice.text.startswith(PROMPT))
         logprobs = choice.logprobs
         count = len(self.tokenize(prompt=PROMPT, model=MODEL)) + 4
-        self.assertEqual({len(logprobs.tokens), len(logprobs.token_logprobs), len(logprobs.top_logprobs), len(logprobs.text_offset)}, {count})
+        self.assertEqual(
+            {len(logprobs.tokens), len(logprobs.token_logprobs), len(logprobs.top_logprobs), len(logprobs.text_offset)},
+            {count},
+        )
         self.assertEqual("".join(logprobs.tokens), choice.text)
         self.assertIsNone(logprobs.token_logprobs[0])
         self.assertTrue(all(value <= 0 for value in logprobs.token_logprobs[1:]))
         for offset, token in zip(logprobs.text_offset, logprobs.tokens, strict=True):
             self.assertEqual(choice.text[offset : offset + len(token)], token)
-        for token, value, top in list(zip(logprobs.tokens, logprobs.token_logprobs, logprobs.top_logprobs, strict=True))[1:]:
+        for token, value, top in list(
+            zip(logprobs.tokens, logprobs.token_logprobs, logprobs.top_logprobs, strict=True)
+        )[1:]:
             self.assertEqual(top[token], value)
             self.assertIn(len(top), (2, 3))
         streamed = {"tokens": [], "token_logprobs": [], "top_logprobs": [], "text_offset": []}
@@ -312,7 +340,9 @@ class Embeddings(OpenAiTest):
         (whole,) = self.embed("Where is my order?")
         (cut,) = self.embed("Where is my order?", dimensions=32)
         norm = math.sqrt(sum(x * x for x in whole[:32]))
-        self.assertTrue(all(math.isclose(x, y / norm, rel_tol=1e-5, abs_tol=1e-7) for x, y in zip(cut, whole[:32], strict=True)))
+        self.assertTrue(
+            all(math.isclose(x, y / norm, rel_tol=1e-5, abs_tol=1e-7) for x, y in zip(cut, whole[:32], strict=True))
+        )
         with self.assertRaises(openai.BadRequestError) as caught:
             self.embed("text", dimensions=257)
         self.assertEqual(caught.exception.param, "dimensions")
@@ -320,7 +350,9 @@ class Embeddings(OpenAiTest):
     def test_usage(self):
         reply = self.client.embeddings.create(model=MODEL, input=["one", "two words"])
         self.assertEqual([entry.index for entry in reply.data], [0, 1])
-        self.assertEqual(reply.usage.total_tokens, sum(len(self.tokenize(prompt=text, model=MODEL)) for text in ("one", "two words")))
+        self.assertEqual(
+            reply.usage.total_tokens, sum(len(self.tokenize(prompt=text, model=MODEL)) for text in ("one", "two words"))
+        )
 
 
 class Errors(OpenAiTest):
@@ -334,13 +366,28 @@ class Errors(OpenAiTest):
         self.assertTrue(error.request_id)
 
     def test_unknown_model(self):
-        self.refused(openai.NotFoundError, lambda: self.chat(**{**ASK, "model": "gpt-9"}), param="model", code="model_not_found", says="gpt-9")
+        self.refused(
+            openai.NotFoundError,
+            lambda: self.chat(**{**ASK, "model": "gpt-9"}),
+            param="model",
+            code="model_not_found",
+            says="gpt-9",
+        )
         stream = {**ASK, "model": "gpt-9", "stream": True}
         self.refused(openai.NotFoundError, lambda: self.chat(**stream), param="model", code="model_not_found")
 
     def test_out_of_range(self):
-        cases = ({"temperature": 2.5}, {"top_p": -0.1}, {"n": 0}, {"top_logprobs": 21, "logprobs": True}, {"frequency_penalty": 3},
-                 {"stop": ["a", "b", "c", "d", "e"]}, {"max_tokens": 0}, {"temperature": "hot"}, {"logit_bias": {"7": 101}})  # fmt: skip
+        cases = (
+            {"temperature": 2.5},
+            {"top_p": -0.1},
+            {"n": 0},
+            {"top_logprobs": 21, "logprobs": True},
+            {"frequency_penalty": 3},
+            {"stop": ["a", "b", "c", "d", "e"]},
+            {"max_tokens": 0},
+            {"temperature": "hot"},
+            {"logit_bias": {"7": 101}},
+        )
         for given in cases:
             with self.subTest(given), self.assertRaises(openai.BadRequestError) as caught:
                 self.chat(**ASK, **given)
@@ -378,7 +425,10 @@ class Keys(unittest.TestCase):
     def test_keys(self):
         with Server("--api-key", "sk-right") as server:
             for key, error in (("sk-right", None), ("sk-wrong", openai.AuthenticationError)):
-                with self.subTest(key), openai.OpenAI(base_url=f"{server.url}/v1", api_key=key, max_retries=0) as client:
+                with (
+                    self.subTest(key),
+                    openai.OpenAI(base_url=f"{server.url}/v1", api_key=key, max_retries=0) as client,
+                ):
                     if error is None:
                         self.assertEqual(client.chat.completions.create(**GREEDY).choices[0].message.content, ANSWER)
                         continue

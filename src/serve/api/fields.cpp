@@ -123,7 +123,9 @@ Body::Body(const Json& object, const FieldTable& table, std::vector<std::string>
   }
   if (object.size() > kMaxMembers)
     throw ApiError(400, fmt::format("An object has more than {} members.", kMaxMembers));
-  for (const auto& [name, value] : object.items()) {
+  for (const auto& member : object.items()) {
+    const std::string& name = member.key();
+    const Json& value = member.value();
     const auto known = std::find_if(table.begin(), table.end(),
                                     [&](const Field& field) { return field.name == name; });
     const bool counts = known != table.end() && known->status != Field::Status::kIgnored;
