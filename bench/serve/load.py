@@ -57,7 +57,7 @@ async def stream(url, body, key=None, hang_up_after=None):
                 return result
             if event.get("usage"):
                 result.tokens = event["usage"]["completion_tokens"]
-            if event.get("choices") and event["choices"][0].get("text"):
+            if event.get("choices") and event["choices"][0].get("finish_reason") is None:
                 now = time.perf_counter()
                 if result.first is None:
                     result.first = now - begin
