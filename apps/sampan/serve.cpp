@@ -137,18 +137,16 @@ void reload(const ServeOptions& options, KeyRing& keys, ModelHost& host, HttpSer
 void serve(const ServeOptions& options) {
   const ServeSettings settings = resolve_serve_settings(options.config, options.given, options.models);
   KeyRing keys(keys_of(settings));
-  if (options.check) {
-    print_plan(ModelHost(settings.host, settings.models));
-    HttpOptions http = http_options(settings);
-    std::fprintf(stderr, "the configuration is in order\n");
-    return;
-  }
   const sigset_t signals = block_signals();
   ModelHost host(settings.host, settings.models);
   print_plan(host);
   Metrics metrics([&host] { return gauges_of(host); });
   ApiServer api(host, keys, api_options(settings), metrics);
   HttpServer server(http_options(settings), api);
+  if (options.check) {
+    std::fprintf(stderr, "the configuration is in order\n");
+    return;
+  }
   if (settings.preload) host.load(settings.models.front().name);
   const std::uint16_t port = server.listen(settings.listen);
   print_first_steps(settings, url_of(settings, port));

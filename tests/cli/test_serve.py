@@ -7,6 +7,7 @@ import pathlib
 import re
 import signal
 import socket
+import ssl
 import subprocess
 import threading
 import time
@@ -211,6 +212,28 @@ class ServeTest(CliTest):
         before = ticks()
         time.sleep(1.0)
         self.assertLessEqual(ticks() - before, 1)
+
+    def test_tls(self):
+        certificate, key = self.folder / "cert.pem", self.folder / "key.pem"
+        subprocess.run(["openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "2", "-subj", "/CN=localhost", "-addext",
+                        "subjectAltName=IP:127.0.0.1", "-keyout", key, "-out", certificate], check=True, capture_output=True)  # fmt: skip
+        server = self.start("--tls-certificate", certificate, "--tls-key", key)
+        port = int(re.search(r" on https://127\.0\.0\.1:(\d+)$", server.log.read_text(), re.MULTILINE)[1])
+        trusting = ssl.create_default_context(cafile=certificate)
+        connection = http.client.HTTPSConnection("127.0.0.1", port, context=trusting, timeout=60)
+        self.addCleanup(connection.close)
+        for _ in range(2):  # kept alive
+            connection.request("POST", "/v1/chat/completions", json.dumps({**QUESTION, "max_tokens": 3}), {"Content-Type": "application/json"})
+            reply = connection.getresponse()
+            self.assertEqual(reply.status, 200)
+            reply.read()
+        plain = socket.create_connection(("127.0.0.1", port), timeout=60)
+        self.addCleanup(plain.close)
+        plain.sendall(b"GET /health HTTP/1.1\r\nHost: a\r\n\r\n")
+        self.assertNotIn(b"HTTP/1.1 200", plain.recv(1000))
+        refused = run("serve", NANO, "--check", "--tls-certificate", key, "--tls-key", key)
+        self.assertEqual(refused.returncode, 2)
+        self.assertIn("cannot be used as a certificate chain", refused.stderr)
 
     def test_unix_socket(self):
         path = self.folder / "sampan.sock"

@@ -180,7 +180,7 @@ void HttpServer::Impl::reload_tls() {
 
 template <typename Socket>
 std::unique_ptr<ByteStream> HttpServer::Impl::stream_of(Socket socket) {
-  if constexpr (std::is_same_v<Socket, tcp::socket>) {
+  if constexpr (std::is_same_v<typename Socket::protocol_type, tcp>) {
     const std::lock_guard lock(tls_mutex_);
     if (tls_) return std::make_unique<TlsStream>(std::move(socket), tls_);
   }
