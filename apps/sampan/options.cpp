@@ -49,19 +49,25 @@ void add_memory_option(CLI::App& command, ComputeOptions& options) {
 
 }  // namespace
 
+DType cache_type(std::string_view name) {
+  if (name == "f32") return DType::kF32;
+  return name == "f16" ? DType::kF16 : DType::kQ8_0;
+}
+
 int ComputeOptions::thread_count() const { return threads > 0 ? threads : default_thread_count(); }
 
 DType ComputeOptions::kv_dtype(DType fallback) const {
-  if (kv_type.empty()) return fallback;
-  return kv_type == "f16" ? DType::kF16 : DType::kF32;
+  return kv_type.empty() ? fallback : cache_type(kv_type);
 }
 
 void add_compute_options(CLI::App& command, ComputeOptions& options) {
   command.add_option("--threads", options.threads, "Threads to compute with (default: all CPUs of this process)")
       ->check(CLI::Range(1, 256))
       ->type_name("N");
-  command.add_option("--kv-type", options.kv_type, "Type of the key-value cache: f16 or f32 (default: as precise as the weights)")
-      ->check(CLI::IsMember({"f16", "f32"}))
+  command
+      .add_option("--kv-type", options.kv_type,
+                  "Type of the key-value cache: f32, f16, or q8_0, which takes half of f16 (default: as precise as the weights)")
+      ->check(CLI::IsMember({"f32", "f16", "q8_0"}))
       ->type_name("TYPE");
   add_mla_option(command, options);
   add_memory_option(command, options);

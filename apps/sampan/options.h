@@ -13,10 +13,13 @@
 
 namespace sampan {
 
+// The type that "f32", "f16" or "q8_0" names, in which a key-value cache is kept.
+DType cache_type(std::string_view name);
+
 // Flags of every command that computes.
 struct ComputeOptions {
   int threads = 0;      // 0 = all CPUs that this process may use
-  std::string kv_type;  // "", "f16", "f32"
+  std::string kv_type;  // "" or one that cache_type() knows
   std::int64_t memory = 0;  // bytes to keep within; 0 = what the system has available
   MlaMode mla = MlaMode::kAbsorbed;
 

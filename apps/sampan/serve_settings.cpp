@@ -112,8 +112,8 @@ std::vector<Setting> make_settings() {
       count("threads", "Threads to compute with; 0: all CPUs of this process", 0, 256, [](S& s) -> auto& { return s.host.threads; }),
       bytes("memory", "Memory that loaded models may take; 0: nine tenths of what is available at start", [](S& s) -> auto& { return s.host.memory; }),
       bytes("kv_memory", "Memory of a model's key-value cache; 0: as the plan finds fit", [](S& s) -> auto& { return s.kv_memory; }),
-      {"kv_type", "text", "Type of the key-value cache: f16, f32, or auto, which keeps the precision of the weights",
-       [](S& s, const std::string& v) { s.kv_type = one_of(v, {"auto", "f16", "f32"}); }, [](const S& s) { return s.kv_type.empty() ? "auto" : s.kv_type; }},
+      {"kv_type", "text", "Type of the key-value cache: f32, f16, q8_0 (8 bits, half of f16), or auto, which keeps the precision of the weights",
+       [](S& s, const std::string& v) { s.kv_type = one_of(v, {"auto", "f32", "f16", "q8_0"}); }, [](const S& s) { return s.kv_type.empty() ? "auto" : s.kv_type; }},
       {"keep_alive", "time", "How long a model stays in memory after its last use, or forever",
        [](S& s, const std::string& v) { s.host.keep_alive = keep_alive_time(v); },
        [](const S& s) { return s.host.keep_alive.count() < 0 ? "forever" : text_of(s.host.keep_alive); }},
@@ -187,7 +187,7 @@ ModelSpec model_of(const ModelTable& table, const std::string& file) {
   ModelSpec spec = model_of(table.name.empty() ? table.model : table.name + "=" + table.model);
   spec.aliases = table.aliases;
   try {
-    if (!table.kv_type.empty()) spec.kv_dtype = one_of(table.kv_type, {"f16", "f32"}) == "f16" ? DType::kF16 : DType::kF32;
+    if (!table.kv_type.empty()) spec.kv_dtype = cache_type(one_of(table.kv_type, {"f32", "f16", "q8_0"}));
     if (!table.kv_memory.empty()) spec.kv_bytes = size(table.kv_memory);
     if (!table.keep_alive.empty()) spec.keep_alive = keep_alive_time(table.keep_alive);
   } catch (const Error& error) {
@@ -250,8 +250,7 @@ ServeSettings resolve_serve_settings(const std::string& file, const GivenSetting
   for (const std::string& model : models) settings.models.push_back(model_of(model));
   for (ModelSpec& model : settings.models) {
     if (!model.kv_bytes && settings.kv_memory > 0) model.kv_bytes = settings.kv_memory;
-    if (!model.kv_dtype && settings.kv_type == "f16") model.kv_dtype = DType::kF16;
-    if (!model.kv_dtype && settings.kv_type == "f32") model.kv_dtype = DType::kF32;
+    if (!model.kv_dtype && !settings.kv_type.empty() && settings.kv_type != "auto") model.kv_dtype = cache_type(settings.kv_type);
   }
   if (settings.host.threads == 0) settings.host.threads = default_thread_count();
   check(settings);

@@ -18,11 +18,15 @@ inline constexpr std::int64_t kKvPagePositions = 64;
 //   keys    [kv_heads][kKvPagePositions / 16][head_dim][16]  (16 positions side by side: a lane a
 //   position)
 //   values  [kv_heads][kKvPagePositions][value_dim]
-// keys first, then values, as F32 or F16. Pages are best aligned to 64 bytes.
+// keys first, then values, as F32 or F16. As kQ8_0 they are the codes of kernels/cache_codes.h, and
+// behind each kv head's codes lie their scales:
+//   of keys    [kKvPagePositions / 16][ceil(head_dim / 32)][16]
+//   of values  [kKvPagePositions][ceil(value_dim / 32)]
+// Pages are best aligned to 64 bytes.
 struct KvLayout {
   std::int64_t kv_heads = 0;
   std::int64_t head_dim = 0;   // of a query and a key
-  DType dtype = DType::kF32;   // kF32 or kF16
+  DType dtype = DType::kF32;   // kF32, kF16 or kQ8_0
   std::int64_t value_dim = 0;  // of a value and an output; 0: head_dim
 
   std::int64_t value_width() const { return value_dim > 0 ? value_dim : head_dim; }
@@ -60,7 +64,7 @@ struct AttentionArgs {
 //   o[d] = o[d] * c, then o[d] = fma(p_j, v_j[d], o[d]) for ascending visible j
 // and at the end out[d] = o[d] / l. Keys and values at invisible positions have no influence,
 // whatever the memory holds, and page table entries without a visible position are not read. F16
-// keys and values are widened first (exact).
+// keys and values are widened first (exact), codes multiplied by their scales first (rounded).
 //
 // Consecutive queries that name the same page table at ascending positions share the reading of its
 // pages; the result of a query does not depend on which others are there. Where scores are not

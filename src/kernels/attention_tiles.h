@@ -4,6 +4,7 @@
 #include <cstdint>
 #include <span>
 
+#include "base/error.h"
 #include "kernels/attention.h"
 #include "kernels/attention_table.h"
 
@@ -13,6 +14,35 @@ namespace sampan {
 // that read the cache together, page by page, and tiles are spread over threads. A cache says how
 // its pages are read; query heads are in `groups` groups of `group_heads`, head h in group h /
 // group_heads.
+
+// The entries of a table by how numbers are stored.
+inline auto score_entry(const AttentionTable& table, float) { return table.score_f32; }
+inline auto score_entry(const AttentionTable& table, std::uint16_t) { return table.score_f16; }
+inline auto score_entry(const AttentionTable& table, std::int8_t) { return table.score_q8; }
+inline auto dot_entry(const AttentionTable& table, float) { return table.dot_f32; }
+inline auto dot_entry(const AttentionTable& table, std::uint16_t) { return table.dot_f16; }
+inline auto dot_entry(const AttentionTable& table, std::int8_t) { return table.dot_q8; }
+inline auto accumulate_entry(const AttentionTable& table, float) { return table.accumulate_f32; }
+inline auto accumulate_entry(const AttentionTable& table, std::uint16_t) {
+  return table.accumulate_f16;
+}
+inline auto accumulate_entry(const AttentionTable& table, std::int8_t) {
+  return table.accumulate_q8;
+}
+
+// Calls run(T{}), T how the numbers of a cache of the type are stored.
+template <typename Run>
+void with_stored_type(DType dtype, const Run& run) {
+  switch (dtype) {
+    case DType::kF32:
+      return run(float{});
+    case DType::kF16:
+      return run(std::uint16_t{});
+    default:
+      SAMPAN_CHECK(dtype == DType::kQ8_0);
+      return run(std::int8_t{});
+  }
+}
 
 // The rows of a tile that take a page's values, positions [first, end) of it.
 struct TileRows {

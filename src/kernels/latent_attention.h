@@ -15,12 +15,13 @@ namespace sampan {
 
 // Geometry of one layer's latent cache. A page holds kKvPagePositions rows (width), row-major, as
 // F32 or F16: the latent, the rope part, then zeros up to a multiple of 16, so that a row of 512 +
-// 64 starts on a cache line wherever the page does and vector code needs no tails. Pages are best
-// aligned to 64 bytes.
+// 64 starts on a cache line wherever the page does and vector code needs no tails. As kQ8_0 the
+// rows are codes (kernels/cache_codes.h), and behind all of them lie their scales,
+// [kKvPagePositions][ceil(width / 32)]. Pages are best aligned to 64 bytes.
 struct LatentLayout {
   std::int64_t latent_dim = 0;
   std::int64_t rope_dim = 0;
-  DType dtype = DType::kF32;  // kF32 or kF16
+  DType dtype = DType::kF32;  // kF32, kF16 or kQ8_0
 
   std::int64_t row_dim() const { return latent_dim + rope_dim; }
   std::int64_t width() const;
@@ -35,7 +36,8 @@ void store_latent(const LatentLayout& layout, const float* rows, std::int64_t ro
                   std::int64_t tokens, const std::int32_t* positions,
                   std::byte* const* const* pages, ThreadPool& pool);
 
-// Reads the cached rows of positions [begin, end) of one sequence back as floats (exact): rows
+// Reads the cached rows of positions [begin, end) of one sequence back as floats (exact;
+// codes times their scales, rounded): rows
 // (end - begin, latent_dim + rope_dim), row_stride floats apart. For the expanded form.
 void load_latent(const LatentLayout& layout, const std::byte* const* pages, std::int64_t begin,
                  std::int64_t end, float* rows, std::int64_t row_stride, ThreadPool& pool);

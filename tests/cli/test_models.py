@@ -145,6 +145,22 @@ class Perplexity(CliTest):
         self.assertEqual(result["scored_tokens"], 37562)
 
 
+    def test_an_8_bit_cache_is_nearly_as_good(self):
+        plain = self.json("perplexity", "nano", "--file", NANO / "heldout.txt", "--json")
+        coded = self.json("perplexity", "nano", "--file", NANO / "heldout.txt", "--kv-type", "q8_0", "--against", "nano", "--json")
+        self.assertLess(abs(coded["perplexity"] / plain["perplexity"] - 1), 1e-3)
+        self.assertGreater(coded["divergence"]["mean"], 1e-6)
+        self.assertLess(coded["divergence"]["mean"], 5e-4)
+        self.assertGreater(coded["divergence"]["same_top"], 0.98)
+
+    def test_a_model_does_not_diverge_from_itself(self):
+        same = self.json("perplexity", "nano", "--file", NANO / "heldout.txt", "--against", "nano", "--json")["divergence"]
+        self.assertEqual((same["mean"], same["highest"], same["same_top"]), (0, 0, 1))
+
+    def test_models_of_other_vocabularies_are_not_compared(self):
+        self.refused("perplexity", "nano", "--file", NANO / "heldout.txt", "--against", MODELS / "qwen3moe_q4_0.gguf", says="vocabularies differ")
+
+
 class Memory(CliTest):
     def test_experts_that_do_not_fit_stay_in_the_file(self):
         model = MODELS / "qwen3moe_q4_0.gguf"

@@ -104,7 +104,16 @@ void wait_until_idle(const Engine& engine) {
     std::this_thread::sleep_for(std::chrono::milliseconds(1));
 }
 
-class EngineTest : public ::testing::TestWithParam<const char*> {
+struct Subject {
+  const char* model;
+  DType kv_type = DType::kF16;
+};
+
+std::string name_of(const ::testing::TestParamInfo<Subject>& info) {
+  return std::string(info.param.model) + "_" + std::string(dtype_name(info.param.kv_type));
+}
+
+class EngineTest : public ::testing::TestWithParam<Subject> {
  protected:
   GenerationRequest request(std::size_t prompt_length, std::int64_t max_tokens,
                             std::uint64_t seed) {
@@ -123,7 +132,7 @@ class EngineTest : public ::testing::TestWithParam<const char*> {
 
   // One text by itself, one token after the other.
   std::vector<ScoredToken> alone(const GenerationRequest& r) {
-    Sequence sequence(*model_, kKvType);
+    Sequence sequence(*model_, kv_type_);
     Runner runner(*model_, pool_, 1 << 20);
     const Sampler sampler(r.sampling);
     std::span<const float> logits = runner.prefill(sequence, r.prompt);
@@ -144,21 +153,24 @@ class EngineTest : public ::testing::TestWithParam<const char*> {
 
   EngineOptions options(std::int64_t blocks, std::int64_t step_tokens = 512) const {
     EngineOptions o;
-    o.kv_dtype = kKvType;
-    o.kv_bytes = blocks * kv_block_bytes(*model_, kKvType);
+    o.kv_dtype = kv_type_;
+    o.kv_bytes = blocks * kv_block_bytes(*model_, kv_type_);
     o.max_step_tokens = step_tokens;
     return o;
   }
 
-  static constexpr DType kKvType = DType::kF16;
+  const DType kv_type_ = GetParam().kv_type;
   ThreadPool pool_{2};
   std::unique_ptr<Model> model_ =
-      load_model(std::filesystem::path(SAMPAN_TEST_DATA) / "models" / GetParam(), pool_);
+      load_model(std::filesystem::path(SAMPAN_TEST_DATA) / "models" / GetParam().model, pool_);
 };
 
 INSTANTIATE_TEST_SUITE_P(Families, EngineTest,
-                         ::testing::Values("qwen3", "qwen2_dynamic", "qwen3_moe", "deepseek_v3"),
-                         [](const auto& family) { return std::string(family.param); });
+                         ::testing::Values(Subject{"qwen3"}, Subject{"qwen2_dynamic"},
+                                           Subject{"qwen3_moe"}, Subject{"deepseek_v3"},
+                                           Subject{"qwen3", DType::kQ8_0},
+                                           Subject{"deepseek_v3", DType::kQ8_0}),
+                         name_of);
 
 // What the whole design is for: company, chunks, a cache too small for all and blocks of others
 // change nothing.
@@ -205,7 +217,7 @@ TEST_P(EngineTest, PromptLogprobsArePlainOnes) {
       static_cast<std::size_t>(std::min<std::int64_t>(150, model_->config().context_length - 1)), 1,
       3);
   r.prompt_logprobs = 2;
-  Sequence sequence(*model_, kKvType);
+  Sequence sequence(*model_, kv_type_);
   Runner runner(*model_, pool_);
   std::vector<ScoredToken> expected = {
       {r.prompt[0], std::numeric_limits<float>::quiet_NaN(), 0, {}}};
@@ -248,7 +260,7 @@ TEST_P(EngineTest, PrefixesAreFoundByTheirTenantAlone) {
 }
 
 using OneModelTest = EngineTest;
-INSTANTIATE_TEST_SUITE_P(Qwen3, OneModelTest, ::testing::Values("qwen3"));
+INSTANTIATE_TEST_SUITE_P(Qwen3, OneModelTest, ::testing::Values(Subject{"qwen3"}), name_of);
 
 TEST_P(OneModelTest, CommonBeginningsAreReadOnce) {
   Engine engine(*model_, pool_, nullptr, options(64, 64));
@@ -298,7 +310,7 @@ TEST_P(OneModelTest, StopsWhereItShould) {
   const auto probed = run(nothing);
   EXPECT_EQ(probed->reason, FinishReason::kLength);
   EXPECT_TRUE(probed->tokens.empty());
-  Sequence sequence(*model_, kKvType);
+  Sequence sequence(*model_, kv_type_);
   Runner runner(*model_, pool_);
   const std::span<const float> logits = runner.prefill(sequence, nothing.prompt);
   EXPECT_EQ(probed->report.probe_logits, (std::vector<float>{logits[1], logits[2]}));

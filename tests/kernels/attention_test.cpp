@@ -33,14 +33,16 @@ class Sequence {
     for (std::int32_t i = 0; i < length; ++i) positions.push_back(i);
     const std::vector<std::byte* const*> tables(positions.size(), pages());
     store_kv(layout, keys_.data(), values_.data(), length, positions.data(), tables.data(), pool);
+    round_as_stored(layout.dtype, layout.head_dim, keys_);
+    round_as_stored(layout.dtype, layout.value_width(), values_);
   }
 
   std::byte* const* pages() const { return pages_.table(); }
   float key(std::int64_t j, std::int64_t kv_head, std::int64_t d) const {
-    return rounded(keys_[index(j, kv_head, d, layout_.head_dim)]);
+    return keys_[index(j, kv_head, d, layout_.head_dim)];
   }
   float value(std::int64_t j, std::int64_t kv_head, std::int64_t d) const {
-    return rounded(values_[index(j, kv_head, d, layout_.value_width())]);
+    return values_[index(j, kv_head, d, layout_.value_width())];
   }
 
  private:
@@ -50,9 +52,6 @@ class Sequence {
   std::size_t index(std::int64_t j, std::int64_t kv_head, std::int64_t d,
                     std::int64_t width) const {
     return static_cast<std::size_t>((j * layout_.kv_heads + kv_head) * width + d);
-  }
-  float rounded(float x) const {
-    return layout_.dtype == DType::kF16 ? f16_to_float(float_to_f16(x)) : x;
   }
 
   KvLayout layout_;
@@ -230,7 +229,13 @@ INSTANTIATE_TEST_SUITE_P(
         Case{DType::kF32, 2, 1, 40, 64, 0, 200}, Case{DType::kF16, 2, 2, 40, 100, 30, 200},
         Case{DType::kF32, 4, 2, 64, 0, 700, 1}, Case{DType::kF16, 2, 1, 64, 0, 511, 2},
         Case{DType::kF32, 3, 3, 192, 0, 30, 120, 128}, Case{DType::kF16, 4, 2, 96, 0, 0, 70, 64},
-        Case{DType::kF32, 4, 1, 24, 0, 100, 9, 40}, Case{DType::kF16, 2, 2, 13, 20, 60, 70, 5}),
+        Case{DType::kF32, 4, 1, 24, 0, 100, 9, 40}, Case{DType::kF16, 2, 2, 13, 20, 60, 70, 5},
+        Case{DType::kQ8_0, 2, 1, 128, 0, 0, 130}, Case{DType::kQ8_0, 6, 2, 80, 0, 100, 60},
+        Case{DType::kQ8_0, 2, 2, 8, 0, 62, 70}, Case{DType::kQ8_0, 2, 1, 256, 0, 63, 3},
+        Case{DType::kQ8_0, 3, 1, 13, 0, 0, 66}, Case{DType::kQ8_0, 60, 1, 16, 0, 64, 9},
+        Case{DType::kQ8_0, 2, 2, 37, 0, 50, 40}, Case{DType::kQ8_0, 2, 1, 32, 5, 60, 70},
+        Case{DType::kQ8_0, 2, 2, 40, 100, 30, 200}, Case{DType::kQ8_0, 7, 1, 1, 0, 0, 66},
+        Case{DType::kQ8_0, 4, 2, 96, 0, 0, 70, 64}, Case{DType::kQ8_0, 2, 2, 13, 20, 60, 70, 5}),
     [](const auto& param_info) { return "case_" + std::to_string(param_info.index); });
 
 TEST(Attention, ThreeHundredQueriesAtOnceOrOneByOne) {
@@ -346,7 +351,7 @@ std::vector<float> attend_in_pieces(Isa isa, const AttentionArgs& args, const Se
 TEST(AttentionPieces, GiveTheBitsOfTheWhole) {
   for (const Case& c :
        {Case{DType::kF32, 3, 3, 48, 0, 0, 300, 32}, Case{DType::kF16, 4, 2, 64, 0, 250, 140},
-        Case{DType::kF32, 2, 1, 24, 0, 400, 1}}) {
+        Case{DType::kF32, 2, 1, 24, 0, 400, 1}, Case{DType::kQ8_0, 4, 2, 64, 0, 250, 140}}) {
     const AttentionArgs args = c.args();
     const Sequence sequence(args.layout, c.first_position + c.queries, 73);
     const std::vector<float> q =
@@ -447,8 +452,50 @@ TEST(StoreKv, LaysKeysAndValuesOutAsTheContractSays) {
   }
 }
 
-TEST(StoreKv, ThreadsAndOrderDoNotMatter) {
-  const KvLayout layout{2, 64, DType::kF16};
+TEST(StoreKv, LaysCodesAndScalesOutAsTheContractSays) {
+  for (const std::int64_t head_dim : {1, 13, 80, 128}) {
+    const std::int64_t value_dim = head_dim == 13 ? 45 : head_dim;
+    const KvLayout layout{3, head_dim, DType::kQ8_0, value_dim};
+    const std::int64_t key_groups = (head_dim + 31) / 32;
+    const std::int64_t value_groups = (value_dim + 31) / 32;
+    const std::int64_t key_part = 64 * (head_dim + 2 * key_groups);
+    const std::int64_t value_part = 64 * (value_dim + 2 * value_groups);
+    ASSERT_EQ(layout.page_bytes(), 3 * (key_part + value_part));
+    const Sequence sequence(layout, 150, 53);
+    for (std::int64_t t = 0; t < 150; ++t) {
+      const std::byte* const page = sequence.pages()[t / 64];
+      const std::int64_t slot = t % 64;
+      const auto number = [&](const std::byte* part, std::int64_t width, std::int64_t code,
+                              std::int64_t scale) {
+        const auto* const scales = reinterpret_cast<const std::uint16_t*>(part + 64 * width);
+        return static_cast<float>(reinterpret_cast<const std::int8_t*>(part)[code]) *
+               f16_to_float(scales[scale]);
+      };
+      for (std::int64_t h = 0; h < 3; ++h) {
+        for (std::int64_t d = 0; d < head_dim; ++d) {
+          const std::int64_t code = (slot / 16 * head_dim + d) * 16 + slot % 16;
+          const std::int64_t scale = (slot / 16 * key_groups + d / 32) * 16 + slot % 16;
+          ASSERT_EQ(number(page + h * key_part, head_dim, code, scale), sequence.key(t, h, d));
+        }
+        for (std::int64_t d = 0; d < value_dim; ++d) {
+          const std::byte* const part = page + 3 * key_part + h * value_part;
+          ASSERT_EQ(number(part, value_dim, slot * value_dim + d, slot * value_groups + d / 32),
+                    sequence.value(t, h, d));
+        }
+      }
+    }
+  }
+}
+
+class StoreKvOrder : public testing::TestWithParam<DType> {};
+
+INSTANTIATE_TEST_SUITE_P(Types, StoreKvOrder, testing::Values(DType::kF16, DType::kQ8_0),
+                         [](const auto& param_info) {
+                           return std::string(dtype_name(param_info.param));
+                         });
+
+TEST_P(StoreKvOrder, ThreadsAndOrderDoNotMatter) {
+  const KvLayout layout{2, 64, GetParam()};
   const std::size_t row = 2 * 64;
   const std::vector<float> k = random_floats(200 * row, 59);
   const std::vector<float> v = random_floats(200 * row, 61);

@@ -7,7 +7,9 @@
 #include <vector>
 
 #include "kernels/attention.h"
+#include "kernels/cache_codes.h"
 #include "kernels/isa.h"
+#include "tensor/half.h"
 
 namespace sampan {
 
@@ -30,6 +32,20 @@ inline std::vector<Isa> supported_isas() {
 
 inline bool same_bits(const std::vector<float>& a, const std::vector<float>& b) {
   return a.size() == b.size() && std::memcmp(a.data(), b.data(), a.size() * sizeof(float)) == 0;
+}
+
+// Rows of `width` as a cache of the type gives them back.
+inline void round_as_stored(DType dtype, std::int64_t width, std::vector<float>& rows) {
+  if (dtype == DType::kF16) {
+    for (float& x : rows) x = f16_to_float(float_to_f16(x));
+  }
+  if (dtype != DType::kQ8_0) return;
+  std::vector<std::int8_t> codes(static_cast<std::size_t>(width));
+  std::vector<std::uint16_t> scales(static_cast<std::size_t>(cache_scales(width)));
+  for (float* row = rows.data(); row != rows.data() + rows.size(); row += width) {
+    encode_cache_row(row, width, codes.data(), scales.data());
+    decode_cache_row(codes.data(), scales.data(), width, row);
+  }
 }
 
 // Pages of one sequence; memory that holds no position is NaN.

@@ -38,12 +38,12 @@ class LatentSequence {
     const std::vector<std::byte* const*> tables(positions.size(), pages());
     store_latent(layout, rows_.data(), layout.row_dim(), length, positions.data(), tables.data(),
                  pool);
+    round_as_stored(layout.dtype, layout.row_dim(), rows_);
   }
 
   std::byte* const* pages() const { return pages_.table(); }
   float at(std::int64_t j, std::int64_t d) const {
-    const float x = rows_[static_cast<std::size_t>(j * layout_.row_dim() + d)];
-    return layout_.dtype == DType::kF16 ? f16_to_float(float_to_f16(x)) : x;
+    return rows_[static_cast<std::size_t>(j * layout_.row_dim() + d)];
   }
 
  private:
@@ -215,7 +215,10 @@ INSTANTIATE_TEST_SUITE_P(
                     Case{DType::kF16, 128, 48, 16, 70, 2}, Case{DType::kF32, 5, 13, 3, 0, 70},
                     Case{DType::kF16, 3, 37, 11, 50, 40}, Case{DType::kF32, 1, 1, 1, 0, 66},
                     Case{DType::kF16, 2, 1, 0, 30, 40}, Case{DType::kF32, 7, 100, 28, 190, 6},
-                    Case{DType::kF16, 6, 65, 64, 62, 5}, Case{DType::kF32, 2, 64, 32, 700, 1}),
+                    Case{DType::kF16, 6, 65, 64, 62, 5}, Case{DType::kF32, 2, 64, 32, 700, 1},
+                    Case{DType::kQ8_0, 4, 32, 8, 0, 130}, Case{DType::kQ8_0, 16, 512, 64, 60, 9},
+                    Case{DType::kQ8_0, 3, 37, 11, 50, 40}, Case{DType::kQ8_0, 5, 13, 3, 0, 70},
+                    Case{DType::kQ8_0, 2, 1, 0, 30, 40}, Case{DType::kQ8_0, 6, 65, 64, 62, 5}),
     [](const auto& param_info) { return "case_" + std::to_string(param_info.index); });
 
 // Enough work that the pool takes part, heads split over more threads than they divide by.
@@ -333,8 +336,35 @@ TEST(StoreLatent, LaysRowsOutAsTheContractSays) {
   }
 }
 
-TEST(StoreLatent, StridesThreadsAndOrderDoNotMatter) {
-  const LatentLayout layout{200, 20, DType::kF16};
+TEST(StoreLatent, LaysCodesAndScalesOutAsTheContractSays) {
+  for (const std::int64_t latent_dim : {1, 13, 24, 512}) {
+    const LatentLayout layout{latent_dim, 8, DType::kQ8_0};
+    const std::int64_t width = layout.width();
+    const std::int64_t groups = (width + 31) / 32;
+    ASSERT_EQ(layout.page_bytes(), 64 * (width + 2 * groups));
+    const LatentSequence sequence(layout, 150, 53);
+    for (std::int64_t t = 0; t < 150; ++t) {
+      const std::byte* const page = sequence.pages()[t / 64];
+      const auto* const codes = reinterpret_cast<const std::int8_t*>(page) + t % 64 * width;
+      const auto* const scales =
+          reinterpret_cast<const std::uint16_t*>(page + 64 * width) + t % 64 * groups;
+      for (std::int64_t d = 0; d < width; ++d) {
+        ASSERT_EQ(static_cast<float>(codes[d]) * f16_to_float(scales[d / 32]),
+                  d < latent_dim + 8 ? sequence.at(t, d) : 0.0f);
+      }
+    }
+  }
+}
+
+class StoreLatentOrder : public testing::TestWithParam<DType> {};
+
+INSTANTIATE_TEST_SUITE_P(Types, StoreLatentOrder, testing::Values(DType::kF16, DType::kQ8_0),
+                         [](const auto& param_info) {
+                           return std::string(dtype_name(param_info.param));
+                         });
+
+TEST_P(StoreLatentOrder, StridesThreadsAndOrderDoNotMatter) {
+  const LatentLayout layout{200, 20, GetParam()};
   const std::int64_t stride = 231;
   const std::vector<float> rows = random_floats(400 * 231, 59);
   const auto store = [&](int threads, std::size_t chunk) {
@@ -356,7 +386,7 @@ TEST(StoreLatent, StridesThreadsAndOrderDoNotMatter) {
 }
 
 TEST(LoadLatent, GivesBackWhatWasStored) {
-  for (const DType dtype : {DType::kF32, DType::kF16}) {
+  for (const DType dtype : {DType::kF32, DType::kF16, DType::kQ8_0}) {
     const LatentLayout layout{205, 20, dtype};
     const LatentSequence sequence(layout, 500, 61);
     for (const int threads : {1, 3}) {

@@ -13,6 +13,23 @@ inline __m256 load(const std::uint16_t* x) {
   return _mm256_cvtph_ps(_mm_loadu_si128(reinterpret_cast<const __m128i*>(x)));
 }
 
+inline __m256 load(const std::int8_t* x) {
+  return _mm256_cvtepi32_ps(
+      _mm256_cvtepi8_epi32(_mm_loadl_epi64(reinterpret_cast<const __m128i*>(x))));
+}
+// Codes times their scales: those of their lanes at scales[index …], or one for all lanes at
+// scales[index]. Other numbers have none.
+template <typename T>
+inline __m256 by_lane_scales(__m256 x, const float* scales, std::int64_t index) {
+  if constexpr (sizeof(T) != 1) return x;
+  return _mm256_mul_ps(x, _mm256_loadu_ps(scales + index));
+}
+template <typename T>
+inline __m256 by_scale(__m256 x, const float* scales, std::int64_t index) {
+  if constexpr (sizeof(T) != 1) return x;
+  return _mm256_mul_ps(x, _mm256_broadcast_ss(scales + index));
+}
+
 inline void prefetch(const void* x) { _mm_prefetch(static_cast<const char*>(x), _MM_HINT_T0); }
 template <typename T>
 inline void prefetch_row(const T* x, std::int64_t n) {
@@ -22,6 +39,11 @@ inline void prefetch_row(const T* x, std::int64_t n) {
 template <typename T>
 inline const T* at(const T* x, std::int64_t offset) {
   return x == nullptr ? nullptr : x + offset;
+}
+// Whether element i of a row that begins a cache line does.
+template <typename T>
+inline bool begins_line(std::int64_t i) {
+  return i % (64 / static_cast<std::int64_t>(sizeof(T))) == 0;
 }
 
 // Rows a block: 6 rows of 2 accumulators each, 2 vectors of the cache and a broadcast fit the 16
@@ -67,9 +89,16 @@ template <int kRows, int kVectors, typename LoadX, typename LoadY>
   }
 }
 
+// The keys of a page from a group of 16 positions on.
+template <typename T>
+inline PageKeys<T> from_group(const PageKeys<T>& page, std::int64_t head_dim, std::int64_t g) {
+  return {page.keys + g * head_dim * kLanes, at(page.next, g * head_dim * kLanes),
+          at(page.scales, g * page.scale_columns * kLanes), page.scale_columns};
+}
+
 // kCount groups of 16 positions.
 template <typename T, int kRows, int kCount>
-inline void score_groups(const float* q, std::int64_t head_dim, const T* keys, const T* next,
+inline void score_groups(const float* q, std::int64_t head_dim, const PageKeys<T>& page,
                          float* scores) {
   constexpr int kVectors = 2 * kCount;
   __m256 dot[kRows][kVectors];
@@ -79,13 +108,19 @@ inline void score_groups(const float* q, std::int64_t head_dim, const T* keys, c
     for (int v = 0; v < kVectors; ++v) dot[r][v] = _mm256_setzero_ps();
   }
   for (std::int64_t d = 0; d < head_dim; ++d) {
-    if (next != nullptr) {
+    if (page.next != nullptr && begins_line<T>(d * kLanes)) {
 #pragma GCC unroll 8
-      for (int g = 0; g < kCount; ++g) prefetch(next + (g * head_dim + d) * kLanes);
+      for (int g = 0; g < kCount; ++g) prefetch(page.next + (g * head_dim + d) * kLanes);
     }
     multiply_add(
         dot, [=](int r) { return _mm256_broadcast_ss(q + r * head_dim + d); },
-        [=](int v) { return load(keys + (v / 2 * head_dim + d) * kLanes + v % 2 * kVector); });
+        [=](int v) {
+          const std::int64_t lane = v % 2 * kVector;
+          const std::int64_t group = v / 2;
+          return by_lane_scales<T>(
+              load(page.keys + (group * head_dim + d) * kLanes + lane), page.scales,
+              (group * page.scale_columns + d / kCodesPerScale) * kLanes + lane);
+        });
   }
 #pragma GCC unroll 8
   for (int r = 0; r < kRows; ++r) {
@@ -97,34 +132,33 @@ inline void score_groups(const float* q, std::int64_t head_dim, const T* keys, c
 }
 
 template <typename T, int kRows>
-void score_block(const float* q, std::int64_t head_dim, const T* keys, std::int64_t first,
-                 std::int64_t end, const T* next, float* scores) {
+void score_block(const float* q, std::int64_t head_dim, const PageKeys<T>& page, std::int64_t first,
+                 std::int64_t end, float* scores) {
   constexpr int kCount = kRows == 1 ? 4 : kRows <= 3 ? 2 : 1;
-  const std::int64_t size = head_dim * kLanes;
   std::int64_t g = first;
   for (; g + kCount <= end; g += kCount) {
-    score_groups<T, kRows, kCount>(q, head_dim, keys + g * size, at(next, g * size),
-                                   scores + g * kLanes);
+    score_groups<T, kRows, kCount>(q, head_dim, from_group(page, head_dim, g), scores + g * kLanes);
   }
   if constexpr (kCount > 1) {
     for (; g < end; ++g) {
-      score_groups<T, kRows, 1>(q, head_dim, keys + g * size, at(next, g * size),
-                                scores + g * kLanes);
+      score_groups<T, kRows, 1>(q, head_dim, from_group(page, head_dim, g), scores + g * kLanes);
     }
   }
 }
 
 template <typename T>
-void score(const float* q, std::int64_t rows, std::int64_t head_dim, const T* keys,
-           std::int64_t first_group, std::int64_t end_group, const T* next, float* scores) {
+void score(const float* q, std::int64_t rows, std::int64_t head_dim, const PageKeys<T>& page,
+           std::int64_t first_group, std::int64_t end_group, float* scores) {
   using Block =
-      void (*)(const float*, std::int64_t, const T*, std::int64_t, std::int64_t, const T*, float*);
+      void (*)(const float*, std::int64_t, const PageKeys<T>&, std::int64_t, std::int64_t, float*);
   static constexpr Block kBlocks[kMaxBlockRows] = {score_block<T, 1>, score_block<T, 2>,
                                                    score_block<T, 3>, score_block<T, 4>,
                                                    score_block<T, 5>, score_block<T, 6>};
-  for_blocks<kMaxBlockRows>(rows, [=](std::int64_t row, std::int64_t n) {
+  PageKeys<T> keys = page;
+  for_blocks<kMaxBlockRows>(rows, [&](std::int64_t row, std::int64_t n) {
+    if (row > 0) keys.next = nullptr;
     kBlocks[n - 1](q + row * head_dim, head_dim, keys, first_group, end_group,
-                   row == 0 ? next : nullptr, scores + row * kPage);
+                   scores + row * kPage);
   });
 }
 
@@ -134,8 +168,8 @@ constexpr int kDotRows = 3;
 
 // sum[r][j] = lanes [half, half + 8) of the dots.
 template <typename T, int kRows>
-[[gnu::always_inline]] inline void dot_lanes(const float* q, std::int64_t width, const T* keys,
-                                             std::int64_t half,
+[[gnu::always_inline]] inline void dot_lanes(const float* q, std::int64_t width,
+                                             const PageKeys<T>& page, std::int64_t half,
                                              __m256 (&sum)[kRows][kDotPositions]) {
 #pragma GCC unroll 8
   for (int r = 0; r < kRows; ++r) {
@@ -145,7 +179,10 @@ template <typename T, int kRows>
   for (std::int64_t d = half; d < width; d += kLanes) {
     multiply_add(
         sum, [=](int r) { return _mm256_loadu_ps(q + r * width + d); },
-        [=](int j) { return load(keys + j * width + d); });
+        [=](int j) {
+          return by_scale<T>(load(page.keys + j * width + d), page.scales,
+                             j * page.scale_columns + d / kCodesPerScale);
+        });
   }
 }
 
@@ -167,11 +204,11 @@ inline __m128 fold_four(const __m256 (&v)[kDotPositions]) {
 
 // kDotPositions positions.
 template <typename T, int kRows>
-inline void dot_group(const float* q, std::int64_t width, const T* keys, float* scores) {
+inline void dot_group(const float* q, std::int64_t width, const PageKeys<T>& page, float* scores) {
   __m256 low[kRows][kDotPositions];
   __m256 high[kRows][kDotPositions];
-  dot_lanes(q, width, keys, 0, low);
-  dot_lanes(q, width, keys, kVector, high);
+  dot_lanes(q, width, page, 0, low);
+  dot_lanes(q, width, page, kVector, high);
 #pragma GCC unroll 8
   for (int r = 0; r < kRows; ++r) {
 #pragma GCC unroll 8
@@ -187,27 +224,29 @@ struct Share {
 };
 
 template <typename T, int kRows>
-void dot_block(const float* q, std::int64_t width, const T* keys, std::int64_t first,
-               std::int64_t end, const T* next, Share share, float* scores) {
+void dot_block(const float* q, std::int64_t width, const PageKeys<T>& page, std::int64_t first,
+               std::int64_t end, Share share, float* scores) {
   for (std::int64_t j = first * kDotPositions; j < end * kDotPositions; j += kDotPositions) {
-    if (next != nullptr) {
+    if (page.next != nullptr) {
       for (std::int64_t i = share.first; i < kDotPositions; i += share.step) {
-        prefetch_row(next + (j + i) * width, width);
+        prefetch_row(page.next + (j + i) * width, width);
       }
     }
-    dot_group<T, kRows>(q, width, keys + j * width, scores + j);
+    const PageKeys<T> keys = {page.keys + j * width, nullptr,
+                              at(page.scales, j * page.scale_columns), page.scale_columns};
+    dot_group<T, kRows>(q, width, keys, scores + j);
   }
 }
 
 template <typename T>
-void dot(const float* q, std::int64_t rows, std::int64_t width, const T* keys,
-         std::int64_t first_group, std::int64_t end_group, const T* next, float* scores) {
-  using Block = void (*)(const float*, std::int64_t, const T*, std::int64_t, std::int64_t, const T*,
+void dot(const float* q, std::int64_t rows, std::int64_t width, const PageKeys<T>& page,
+         std::int64_t first_group, std::int64_t end_group, float* scores) {
+  using Block = void (*)(const float*, std::int64_t, const PageKeys<T>&, std::int64_t, std::int64_t,
                          Share, float*);
   static constexpr Block kBlocks[kDotRows] = {dot_block<T, 1>, dot_block<T, 2>, dot_block<T, 3>};
   const std::int64_t blocks = (rows + kDotRows - 1) / kDotRows;
-  for_blocks<kDotRows>(rows, [=](std::int64_t row, std::int64_t n) {
-    kBlocks[n - 1](q + row * width, width, keys, first_group, end_group, next,
+  for_blocks<kDotRows>(rows, [&](std::int64_t row, std::int64_t n) {
+    kBlocks[n - 1](q + row * width, width, page, first_group, end_group,
                    {(row + n - 1) / kDotRows, blocks}, scores + row * kPage);
   });
 }
@@ -274,7 +313,9 @@ void softmax(float* scores, std::int64_t rows, float scale, const std::int32_t* 
 
 // kVectors whole vectors of columns.
 template <typename T, int kRows, int kVectors>
-inline void accumulate_columns(const ValueSum<T>& block, const T* values, const T* next, float* o) {
+inline void accumulate_columns(const ValueSum<T>& block, std::int64_t column, float* o) {
+  const T* const values = block.values + column;
+  const T* const next = at(block.next, column);
   const std::int64_t stride = block.value_stride;
   const std::int64_t o_stride = block.o_stride;
   const float* const p = block.p;
@@ -291,11 +332,16 @@ inline void accumulate_columns(const ValueSum<T>& block, const T* values, const 
   for (std::int64_t j = block.first; j < end; ++j) {
     if (next != nullptr) {
 #pragma GCC unroll 8
-      for (int v = 0; v < kVectors; ++v) prefetch(next + j * stride + v * kVector);
+      for (int v = 0; v < kVectors; ++v) {
+        if (begins_line<T>(v * kVector)) prefetch(next + j * stride + v * kVector);
+      }
     }
     multiply_add(
         sum, [=](int r) { return _mm256_broadcast_ss(p + r * kPage + j); },
-        [=](int v) { return load(values + j * stride + v * kVector); });
+        [=](int v) {
+          return by_scale<T>(load(values + j * stride + v * kVector), block.scales,
+                             j * block.scale_stride + (column + v * kVector) / kCodesPerScale);
+        });
   }
 #pragma GCC unroll 8
   for (int r = 0; r < kRows; ++r) {
@@ -308,7 +354,8 @@ inline void accumulate_columns(const ValueSum<T>& block, const T* values, const 
 
 // The last n columns, fewer than a vector.
 template <typename T, int kRows>
-inline void accumulate_tail(const ValueSum<T>& block, const T* values, std::int64_t n, float* o) {
+inline void accumulate_tail(const ValueSum<T>& block, std::int64_t column, float* o) {
+  const std::int64_t n = block.columns - column;
   const __m256i mask = first_lanes(n);
   __m256 sum[kRows];
 #pragma GCC unroll 8
@@ -317,7 +364,9 @@ inline void accumulate_tail(const ValueSum<T>& block, const T* values, std::int6
                            _mm256_broadcast_ss(block.correction + r));
   }
   for (std::int64_t j = block.first; j < block.end; ++j) {
-    const __m256 value = load_some(values + j * block.value_stride, n);
+    const __m256 value =
+        by_scale<T>(load_some(block.values + j * block.value_stride + column, n), block.scales,
+                    j * block.scale_stride + column / kCodesPerScale);
 #pragma GCC unroll 8
     for (int r = 0; r < kRows; ++r) {
       sum[r] = _mm256_fmadd_ps(_mm256_broadcast_ss(block.p + r * kPage + j), value, sum[r]);
@@ -328,23 +377,22 @@ inline void accumulate_tail(const ValueSum<T>& block, const T* values, std::int6
 }
 
 template <typename T, int kRows>
-void accumulate_block(const ValueSum<T>& block, const T* values, float* o) {
+void accumulate_block(const ValueSum<T>& block) {
   constexpr int kVectors = kRows == 1 ? 8 : kRows <= 3 ? 4 : 2;
+  float* const o = block.o;
   std::int64_t d = 0;
   for (; d + kVectors * kVector <= block.columns; d += kVectors * kVector) {
-    accumulate_columns<T, kRows, kVectors>(block, values + d, at(block.next, d), o + d);
+    accumulate_columns<T, kRows, kVectors>(block, d, o + d);
   }
   for (; d + kVector <= block.columns; d += kVector) {
-    accumulate_columns<T, kRows, 1>(block, values + d, at(block.next, d), o + d);
+    accumulate_columns<T, kRows, 1>(block, d, o + d);
   }
-  if (d < block.columns) {
-    accumulate_tail<T, kRows>(block, values + d, block.columns - d, o + d);
-  }
+  if (d < block.columns) accumulate_tail<T, kRows>(block, d, o + d);
 }
 
 template <typename T>
 void accumulate(const ValueSum<T>& sum) {
-  using Block = void (*)(const ValueSum<T>&, const T*, float*);
+  using Block = void (*)(const ValueSum<T>&);
   static constexpr Block kBlocks[kMaxBlockRows] = {accumulate_block<T, 1>, accumulate_block<T, 2>,
                                                    accumulate_block<T, 3>, accumulate_block<T, 4>,
                                                    accumulate_block<T, 5>, accumulate_block<T, 6>};
@@ -352,8 +400,9 @@ void accumulate(const ValueSum<T>& sum) {
     ValueSum<T> block = sum;
     block.p += row * kPage;
     block.correction += row;
+    block.o += row * sum.o_stride;
     if (row > 0) block.next = nullptr;
-    kBlocks[n - 1](block, sum.values, sum.o + row * sum.o_stride);
+    kBlocks[n - 1](block);
   });
 }
 
@@ -371,8 +420,18 @@ void divide(const float* o, const float* l, std::int64_t rows, std::int64_t head
 }
 
 constexpr AttentionTable kTable = {
-    score<float>,      score<std::uint16_t>,      dot<float>, dot<std::uint16_t>, softmax,
-    accumulate<float>, accumulate<std::uint16_t>, divide};
+    .score_f32 = score<float>,
+    .score_f16 = score<std::uint16_t>,
+    .score_q8 = score<std::int8_t>,
+    .dot_f32 = dot<float>,
+    .dot_f16 = dot<std::uint16_t>,
+    .dot_q8 = dot<std::int8_t>,
+    .softmax = softmax,
+    .accumulate_f32 = accumulate<float>,
+    .accumulate_f16 = accumulate<std::uint16_t>,
+    .accumulate_q8 = accumulate<std::int8_t>,
+    .divide = divide,
+};
 
 }  // namespace
 

@@ -61,6 +61,12 @@ inline __m256 load_some(const std::uint16_t* x, std::int64_t n) {
   for (std::int64_t i = 0; i < n; ++i) halves[i] = x[i];
   return _mm256_cvtph_ps(_mm_load_si128(reinterpret_cast<const __m128i*>(halves)));
 }
+inline __m256 load_some(const std::int8_t* x, std::int64_t n) {
+  alignas(8) std::int8_t codes[kVector] = {};
+  for (std::int64_t i = 0; i < n; ++i) codes[i] = x[i];
+  return _mm256_cvtepi32_ps(
+      _mm256_cvtepi8_epi32(_mm_loadl_epi64(reinterpret_cast<const __m128i*>(codes))));
+}
 
 }  // namespace
 }  // namespace sampan

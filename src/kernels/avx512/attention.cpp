@@ -9,19 +9,44 @@ namespace {
 constexpr std::int64_t kPage = 64;
 constexpr int kGroups = 4;  // groups of 16 positions a page
 
+// 16 numbers of the cache as floats.
 inline __m512 load(const float* x) { return _mm512_loadu_ps(x); }
 inline __m512 load(const std::uint16_t* x) {
   return _mm512_cvtph_ps(_mm256_loadu_si256(reinterpret_cast<const __m256i*>(x)));
 }
+inline __m512 load(const std::int8_t* x) {
+  return _mm512_cvtepi32_ps(
+      _mm512_cvtepi8_epi32(_mm_loadu_si128(reinterpret_cast<const __m128i*>(x))));
+}
 inline __m512 load(const float* x, __mmask16 mask) { return _mm512_maskz_loadu_ps(mask, x); }
 inline __m512 load(const std::uint16_t* x, __mmask16 mask) {
   return _mm512_cvtph_ps(_mm256_maskz_loadu_epi16(mask, x));
+}
+inline __m512 load(const std::int8_t* x, __mmask16 mask) {
+  return _mm512_cvtepi32_ps(_mm512_cvtepi8_epi32(_mm_maskz_loadu_epi8(mask, x)));
+}
+// Codes times their scales: those of their lanes at scales[index …], or one for all lanes at
+// scales[index]. Other numbers have none.
+template <typename T>
+inline __m512 by_lane_scales(__m512 x, const float* scales, std::int64_t index) {
+  if constexpr (sizeof(T) != 1) return x;
+  return _mm512_mul_ps(x, _mm512_loadu_ps(scales + index));
+}
+template <typename T>
+inline __m512 by_scale(__m512 x, const float* scales, std::int64_t index) {
+  if constexpr (sizeof(T) != 1) return x;
+  return _mm512_mul_ps(x, _mm512_set1_ps(scales[index]));
 }
 
 inline void prefetch(const void* x) { _mm_prefetch(static_cast<const char*>(x), _MM_HINT_T0); }
 template <typename T>
 inline const T* at(const T* x, std::int64_t offset) {
   return x == nullptr ? nullptr : x + offset;
+}
+// Whether the vector at index i of a row of vectors begins a cache line.
+template <typename T>
+inline bool begins_line(std::int64_t i) {
+  return i % (64 / (kLanes * static_cast<std::int64_t>(sizeof(T)))) == 0;
 }
 
 // Rows a block: 6 rows of 4 accumulators each, 4 vectors of the cache and a broadcast fit the 32
@@ -54,9 +79,16 @@ template <int kRows, int kVectors, typename LoadX, typename LoadY>
   }
 }
 
+// The keys of a page from a group of 16 positions on.
+template <typename T>
+inline PageKeys<T> from_group(const PageKeys<T>& page, std::int64_t head_dim, std::int64_t g) {
+  return {page.keys + g * head_dim * kLanes, at(page.next, g * head_dim * kLanes),
+          at(page.scales, g * page.scale_columns * kLanes), page.scale_columns};
+}
+
 // kCount groups of 16 positions.
 template <typename T, int kRows, int kCount>
-inline void score_groups(const float* q, std::int64_t head_dim, const T* keys, const T* next,
+inline void score_groups(const float* q, std::int64_t head_dim, const PageKeys<T>& page,
                          float* scores) {
   __m512 dot[kRows][kCount];
 #pragma GCC unroll 8
@@ -65,13 +97,16 @@ inline void score_groups(const float* q, std::int64_t head_dim, const T* keys, c
     for (int g = 0; g < kCount; ++g) dot[r][g] = _mm512_setzero_ps();
   }
   for (std::int64_t d = 0; d < head_dim; ++d) {
-    if (next != nullptr) {
+    if (page.next != nullptr && begins_line<T>(d)) {
 #pragma GCC unroll 8
-      for (int g = 0; g < kCount; ++g) prefetch(next + (g * head_dim + d) * kLanes);
+      for (int g = 0; g < kCount; ++g) prefetch(page.next + (g * head_dim + d) * kLanes);
     }
     multiply_add(
         dot, [=](int r) { return _mm512_set1_ps(q[r * head_dim + d]); },
-        [=](int g) { return load(keys + (g * head_dim + d) * kLanes); });
+        [=](int g) {
+          return by_lane_scales<T>(load(page.keys + (g * head_dim + d) * kLanes), page.scales,
+                                   (g * page.scale_columns + d / kCodesPerScale) * kLanes);
+        });
   }
 #pragma GCC unroll 8
   for (int r = 0; r < kRows; ++r) {
@@ -81,35 +116,33 @@ inline void score_groups(const float* q, std::int64_t head_dim, const T* keys, c
 }
 
 template <typename T, int kRows>
-void score_block(const float* q, std::int64_t head_dim, const T* keys, std::int64_t first,
-                 std::int64_t end, const T* next, float* scores) {
-  const std::int64_t size = head_dim * kLanes;
+void score_block(const float* q, std::int64_t head_dim, const PageKeys<T>& page, std::int64_t first,
+                 std::int64_t end, float* scores) {
   std::int64_t g = first;
   for (; g + 4 <= end; g += 4) {
-    score_groups<T, kRows, 4>(q, head_dim, keys + g * size, at(next, g * size),
-                              scores + g * kLanes);
+    score_groups<T, kRows, 4>(q, head_dim, from_group(page, head_dim, g), scores + g * kLanes);
   }
   for (; g + 2 <= end; g += 2) {
-    score_groups<T, kRows, 2>(q, head_dim, keys + g * size, at(next, g * size),
-                              scores + g * kLanes);
+    score_groups<T, kRows, 2>(q, head_dim, from_group(page, head_dim, g), scores + g * kLanes);
   }
   for (; g < end; ++g) {
-    score_groups<T, kRows, 1>(q, head_dim, keys + g * size, at(next, g * size),
-                              scores + g * kLanes);
+    score_groups<T, kRows, 1>(q, head_dim, from_group(page, head_dim, g), scores + g * kLanes);
   }
 }
 
 template <typename T>
-void score(const float* q, std::int64_t rows, std::int64_t head_dim, const T* keys,
-           std::int64_t first_group, std::int64_t end_group, const T* next, float* scores) {
+void score(const float* q, std::int64_t rows, std::int64_t head_dim, const PageKeys<T>& page,
+           std::int64_t first_group, std::int64_t end_group, float* scores) {
   using Block =
-      void (*)(const float*, std::int64_t, const T*, std::int64_t, std::int64_t, const T*, float*);
+      void (*)(const float*, std::int64_t, const PageKeys<T>&, std::int64_t, std::int64_t, float*);
   static constexpr Block kBlocks[kMaxBlockRows] = {score_block<T, 1>, score_block<T, 2>,
                                                    score_block<T, 3>, score_block<T, 4>,
                                                    score_block<T, 5>, score_block<T, 6>};
-  for_blocks<kMaxBlockRows>(rows, [=](std::int64_t row, std::int64_t n) {
+  PageKeys<T> keys = page;
+  for_blocks<kMaxBlockRows>(rows, [&](std::int64_t row, std::int64_t n) {
+    if (row > 0) keys.next = nullptr;
     kBlocks[n - 1](q + row * head_dim, head_dim, keys, first_group, end_group,
-                   row == 0 ? next : nullptr, scores + row * kPage);
+                   scores + row * kPage);
   });
 }
 
@@ -147,7 +180,7 @@ struct Share {
 
 // kDotPositions positions.
 template <typename T, int kRows>
-inline void dot_group(const float* q, std::int64_t width, const T* keys, const T* next, Share share,
+inline void dot_group(const float* q, std::int64_t width, const PageKeys<T>& page, Share share,
                       float* scores) {
   __m512 sum[kRows][kDotPositions];
 #pragma GCC unroll 8
@@ -156,14 +189,17 @@ inline void dot_group(const float* q, std::int64_t width, const T* keys, const T
     for (int j = 0; j < kDotPositions; ++j) sum[r][j] = _mm512_setzero_ps();
   }
   for (std::int64_t d = 0; d < width; d += kLanes) {
-    if (next != nullptr) {
+    if (page.next != nullptr && begins_line<T>(d / kLanes)) {
       for (std::int64_t i = share.first; i < kDotPositions; i += share.step) {
-        prefetch(next + i * width + d);
+        prefetch(page.next + i * width + d);
       }
     }
     multiply_add(
         sum, [=](int r) { return _mm512_loadu_ps(q + r * width + d); },
-        [=](int j) { return load(keys + j * width + d); });
+        [=](int j) {
+          return by_scale<T>(load(page.keys + j * width + d), page.scales,
+                             j * page.scale_columns + d / kCodesPerScale);
+        });
   }
   __m512 v[16];
 #pragma GCC unroll 16
@@ -176,23 +212,25 @@ inline void dot_group(const float* q, std::int64_t width, const T* keys, const T
 }
 
 template <typename T, int kRows>
-void dot_block(const float* q, std::int64_t width, const T* keys, std::int64_t first,
-               std::int64_t end, const T* next, Share share, float* scores) {
+void dot_block(const float* q, std::int64_t width, const PageKeys<T>& page, std::int64_t first,
+               std::int64_t end, Share share, float* scores) {
   for (std::int64_t j = first * kDotPositions; j < end * kDotPositions; j += kDotPositions) {
-    dot_group<T, kRows>(q, width, keys + j * width, at(next, j * width), share, scores + j);
+    const PageKeys<T> keys = {page.keys + j * width, at(page.next, j * width),
+                              at(page.scales, j * page.scale_columns), page.scale_columns};
+    dot_group<T, kRows>(q, width, keys, share, scores + j);
   }
 }
 
 template <typename T>
-void dot(const float* q, std::int64_t rows, std::int64_t width, const T* keys,
-         std::int64_t first_group, std::int64_t end_group, const T* next, float* scores) {
-  using Block = void (*)(const float*, std::int64_t, const T*, std::int64_t, std::int64_t, const T*,
+void dot(const float* q, std::int64_t rows, std::int64_t width, const PageKeys<T>& page,
+         std::int64_t first_group, std::int64_t end_group, float* scores) {
+  using Block = void (*)(const float*, std::int64_t, const PageKeys<T>&, std::int64_t, std::int64_t,
                          Share, float*);
   static constexpr Block kBlocks[kDotRows] = {dot_block<T, 1>, dot_block<T, 2>, dot_block<T, 3>,
                                               dot_block<T, 4>};
   const std::int64_t blocks = (rows + kDotRows - 1) / kDotRows;
-  for_blocks<kDotRows>(rows, [=](std::int64_t row, std::int64_t n) {
-    kBlocks[n - 1](q + row * width, width, keys, first_group, end_group, next,
+  for_blocks<kDotRows>(rows, [&](std::int64_t row, std::int64_t n) {
+    kBlocks[n - 1](q + row * width, width, page, first_group, end_group,
                    {(row + n - 1) / kDotRows, blocks}, scores + row * kPage);
   });
 }
@@ -248,7 +286,9 @@ void softmax(float* scores, std::int64_t rows, float scale, const std::int32_t* 
 
 // kVectors whole vectors of columns.
 template <typename T, int kRows, int kVectors>
-inline void accumulate_columns(const ValueSum<T>& block, const T* values, const T* next, float* o) {
+inline void accumulate_columns(const ValueSum<T>& block, std::int64_t column, float* o) {
+  const T* const values = block.values + column;
+  const T* const next = at(block.next, column);
   const std::int64_t stride = block.value_stride;
   const std::int64_t o_stride = block.o_stride;
   const float* const p = block.p;
@@ -265,11 +305,16 @@ inline void accumulate_columns(const ValueSum<T>& block, const T* values, const 
   for (std::int64_t j = block.first; j < end; ++j) {
     if (next != nullptr) {
 #pragma GCC unroll 8
-      for (int v = 0; v < kVectors; ++v) prefetch(next + j * stride + v * kLanes);
+      for (int v = 0; v < kVectors; ++v) {
+        if (begins_line<T>(v)) prefetch(next + j * stride + v * kLanes);
+      }
     }
     multiply_add(
         sum, [=](int r) { return _mm512_set1_ps(p[r * kPage + j]); },
-        [=](int v) { return load(values + j * stride + v * kLanes); });
+        [=](int v) {
+          return by_scale<T>(load(values + j * stride + v * kLanes), block.scales,
+                             j * block.scale_stride + (column + v * kLanes) / kCodesPerScale);
+        });
   }
 #pragma GCC unroll 8
   for (int r = 0; r < kRows; ++r) {
@@ -280,7 +325,8 @@ inline void accumulate_columns(const ValueSum<T>& block, const T* values, const 
 
 // The last columns, fewer than a vector.
 template <typename T, int kRows>
-inline void accumulate_tail(const ValueSum<T>& block, const T* values, __mmask16 mask, float* o) {
+inline void accumulate_tail(const ValueSum<T>& block, std::int64_t column, float* o) {
+  const __mmask16 mask = first_lanes(block.columns - column);
   __m512 sum[kRows];
 #pragma GCC unroll 8
   for (int r = 0; r < kRows; ++r) {
@@ -288,7 +334,9 @@ inline void accumulate_tail(const ValueSum<T>& block, const T* values, __mmask16
                            _mm512_set1_ps(block.correction[r]));
   }
   for (std::int64_t j = block.first; j < block.end; ++j) {
-    const __m512 value = load(values + j * block.value_stride, mask);
+    const __m512 value =
+        by_scale<T>(load(block.values + j * block.value_stride + column, mask), block.scales,
+                    j * block.scale_stride + column / kCodesPerScale);
 #pragma GCC unroll 8
     for (int r = 0; r < kRows; ++r) {
       sum[r] = _mm512_fmadd_ps(_mm512_set1_ps(block.p[r * kPage + j]), value, sum[r]);
@@ -301,30 +349,29 @@ inline void accumulate_tail(const ValueSum<T>& block, const T* values, __mmask16
 }
 
 template <typename T, int kRows>
-void accumulate_block(const ValueSum<T>& block, const T* values, float* o) {
+void accumulate_block(const ValueSum<T>& block) {
   std::int64_t d = 0;
+  float* const o = block.o;
   if constexpr (kRows <= 3) {
     for (; d + 8 * kLanes <= block.columns; d += 8 * kLanes) {
-      accumulate_columns<T, kRows, 8>(block, values + d, at(block.next, d), o + d);
+      accumulate_columns<T, kRows, 8>(block, d, o + d);
     }
   }
   for (; d + 4 * kLanes <= block.columns; d += 4 * kLanes) {
-    accumulate_columns<T, kRows, 4>(block, values + d, at(block.next, d), o + d);
+    accumulate_columns<T, kRows, 4>(block, d, o + d);
   }
   for (; d + 2 * kLanes <= block.columns; d += 2 * kLanes) {
-    accumulate_columns<T, kRows, 2>(block, values + d, at(block.next, d), o + d);
+    accumulate_columns<T, kRows, 2>(block, d, o + d);
   }
   for (; d + kLanes <= block.columns; d += kLanes) {
-    accumulate_columns<T, kRows, 1>(block, values + d, at(block.next, d), o + d);
+    accumulate_columns<T, kRows, 1>(block, d, o + d);
   }
-  if (d < block.columns) {
-    accumulate_tail<T, kRows>(block, values + d, first_lanes(block.columns - d), o + d);
-  }
+  if (d < block.columns) accumulate_tail<T, kRows>(block, d, o + d);
 }
 
 template <typename T>
 void accumulate(const ValueSum<T>& sum) {
-  using Block = void (*)(const ValueSum<T>&, const T*, float*);
+  using Block = void (*)(const ValueSum<T>&);
   static constexpr Block kBlocks[kMaxBlockRows] = {accumulate_block<T, 1>, accumulate_block<T, 2>,
                                                    accumulate_block<T, 3>, accumulate_block<T, 4>,
                                                    accumulate_block<T, 5>, accumulate_block<T, 6>};
@@ -332,8 +379,9 @@ void accumulate(const ValueSum<T>& sum) {
     ValueSum<T> block = sum;
     block.p += row * kPage;
     block.correction += row;
+    block.o += row * sum.o_stride;
     if (row > 0) block.next = nullptr;
-    kBlocks[n - 1](block, sum.values, sum.o + row * sum.o_stride);
+    kBlocks[n - 1](block);
   });
 }
 
@@ -349,8 +397,18 @@ void divide(const float* o, const float* l, std::int64_t rows, std::int64_t head
 }
 
 constexpr AttentionTable kTable = {
-    score<float>,      score<std::uint16_t>,      dot<float>, dot<std::uint16_t>, softmax,
-    accumulate<float>, accumulate<std::uint16_t>, divide};
+    .score_f32 = score<float>,
+    .score_f16 = score<std::uint16_t>,
+    .score_q8 = score<std::int8_t>,
+    .dot_f32 = dot<float>,
+    .dot_f16 = dot<std::uint16_t>,
+    .dot_q8 = dot<std::int8_t>,
+    .softmax = softmax,
+    .accumulate_f32 = accumulate<float>,
+    .accumulate_f16 = accumulate<std::uint16_t>,
+    .accumulate_q8 = accumulate<std::int8_t>,
+    .divide = divide,
+};
 
 }  // namespace
 

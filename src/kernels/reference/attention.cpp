@@ -11,18 +11,29 @@ namespace {
 
 constexpr std::int64_t kPage = 64;
 
-float widen(float value) { return value; }
-float widen(std::uint16_t bits) { return f16_to_float(bits); }
+float widen(float value, float /*scale*/) { return value; }
+float widen(std::uint16_t bits, float /*scale*/) { return f16_to_float(bits); }
+float widen(std::int8_t code, float scale) { return static_cast<float>(code) * scale; }
+
+// The scale of a code; of other numbers none is read.
+template <typename T>
+float scale_at(const float* scales, std::int64_t index) {
+  return sizeof(T) == 1 ? scales[index] : 1.0f;
+}
 
 template <typename T>
-void score(const float* q, std::int64_t rows, std::int64_t head_dim, const T* keys,
-           std::int64_t first_group, std::int64_t end_group, const T* /*next*/, float* scores) {
+void score(const float* q, std::int64_t rows, std::int64_t head_dim, const PageKeys<T>& page,
+           std::int64_t first_group, std::int64_t end_group, float* scores) {
   for (std::int64_t row = 0; row < rows; ++row, q += head_dim, scores += kPage) {
     for (std::int64_t j = first_group * kLanes; j < end_group * kLanes; ++j) {
-      const T* key = keys + j / kLanes * head_dim * kLanes + j % kLanes;
+      const std::int64_t group = j / kLanes;
+      const std::int64_t lane = j % kLanes;
+      const T* key = page.keys + group * head_dim * kLanes + lane;
       float dot = 0.0f;
       for (std::int64_t d = 0; d < head_dim; ++d) {
-        dot = std::fma(q[d], widen(key[d * kLanes]), dot);
+        const std::int64_t scale = group * page.scale_columns + d / kCodesPerScale;
+        dot = std::fma(
+            q[d], widen(key[d * kLanes], scale_at<T>(page.scales, scale * kLanes + lane)), dot);
       }
       scores[j] = dot;
     }
@@ -37,13 +48,14 @@ float fold(float* lane) {
 }
 
 template <typename T>
-void dot(const float* q, std::int64_t rows, std::int64_t width, const T* keys,
-         std::int64_t first_group, std::int64_t end_group, const T* /*next*/, float* scores) {
+void dot(const float* q, std::int64_t rows, std::int64_t width, const PageKeys<T>& page,
+         std::int64_t first_group, std::int64_t end_group, float* scores) {
   for (std::int64_t row = 0; row < rows; ++row, q += width, scores += kPage) {
     for (std::int64_t j = first_group * kDotPositions; j < end_group * kDotPositions; ++j) {
       float lane[kLanes] = {};
       for (std::int64_t d = 0; d < width; ++d) {
-        lane[d % kLanes] = std::fma(q[d], widen(keys[j * width + d]), lane[d % kLanes]);
+        const float scale = scale_at<T>(page.scales, j * page.scale_columns + d / kCodesPerScale);
+        lane[d % kLanes] = std::fma(q[d], widen(page.keys[j * width + d], scale), lane[d % kLanes]);
       }
       scores[j] = fold(lane);
     }
@@ -78,7 +90,8 @@ void accumulate(const ValueSum<T>& sum) {
     for (std::int64_t d = 0; d < sum.columns; ++d) {
       float total = o[d] * sum.correction[row];
       for (std::int64_t j = sum.first; j < sum.end; ++j) {
-        total = std::fma(p[j], widen(sum.values[j * sum.value_stride + d]), total);
+        const float scale = scale_at<T>(sum.scales, j * sum.scale_stride + d / kCodesPerScale);
+        total = std::fma(p[j], widen(sum.values[j * sum.value_stride + d], scale), total);
       }
       o[d] = total;
     }
@@ -94,8 +107,18 @@ void divide(const float* o, const float* l, std::int64_t rows, std::int64_t head
 }
 
 constexpr AttentionTable kTable = {
-    score<float>,      score<std::uint16_t>,      dot<float>, dot<std::uint16_t>, softmax,
-    accumulate<float>, accumulate<std::uint16_t>, divide};
+    .score_f32 = score<float>,
+    .score_f16 = score<std::uint16_t>,
+    .score_q8 = score<std::int8_t>,
+    .dot_f32 = dot<float>,
+    .dot_f16 = dot<std::uint16_t>,
+    .dot_q8 = dot<std::int8_t>,
+    .softmax = softmax,
+    .accumulate_f32 = accumulate<float>,
+    .accumulate_f16 = accumulate<std::uint16_t>,
+    .accumulate_q8 = accumulate<std::int8_t>,
+    .divide = divide,
+};
 
 }  // namespace
 
