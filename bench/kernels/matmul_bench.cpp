@@ -70,6 +70,9 @@ constexpr std::string_view kForms[] = {"FP8",         "FP8-ROW", "GPTQ4",     "G
                                        "GPTQ4-ORDER", "GPTQ8",   "AWQ",       "INT4",
                                        "INT4-ZERO",   "INT8",    "INT8-ZERO", "FP4"};
 
+// BF16 weights with activations rounded to BF16.
+constexpr std::string_view kBf16Products = "BF16-PRODUCTS";
+
 bool is_form(std::string_view name) {
   return std::find(std::begin(kForms), std::end(kForms), name) != std::end(kForms);
 }
@@ -93,7 +96,7 @@ Options parse(int argc, char** argv) {
     if (flag == "--types") {
       options.types.clear();
       for (const std::string& name : split(value)) {
-        if (dtype_from_name(name) || is_form(name)) {
+        if (dtype_from_name(name) || is_form(name) || name == kBf16Products) {
           options.types.push_back(name);
         } else if (name != "all") {
           fail(ErrorCode::kInvalidArgument, "--types: no type {}", printable(name));
@@ -138,10 +141,12 @@ struct Source {
   std::function<WeightMatrix(ThreadPool&)> make;
 };
 
-Source plain_source(DType dtype, const Matrix& m) {
+Source plain_source(DType dtype, const Matrix& m, bool bf16_products) {
   const auto buffer = std::make_shared<Buffer>(random_weights(dtype, m));
   return {m.rows * row_bytes(dtype, m.columns), [=](ThreadPool& pool) {
-            return WeightMatrix::make({dtype, {m.rows, m.columns}, buffer->data()}, pool);
+            WeightMatrix w = WeightMatrix::make({dtype, {m.rows, m.columns}, buffer->data()}, pool);
+            if (bf16_products) w.use_bf16_activations();
+            return w;
           }};
 }
 
@@ -246,7 +251,8 @@ class FormMaker {
 };
 
 Source make_source(const std::string& type, const Matrix& m) {
-  if (const auto dtype = dtype_from_name(type)) return plain_source(*dtype, m);
+  if (type == kBf16Products) return plain_source(DType::kBF16, m, true);
+  if (const auto dtype = dtype_from_name(type)) return plain_source(*dtype, m, false);
   return FormMaker(m).make(type);
 }
 

@@ -75,6 +75,15 @@ bool isa_supported(Isa isa) {
 #endif
 }
 
+bool has_bf16_products() {
+#if defined(__x86_64__)
+  __builtin_cpu_init();
+  return isa_supported(Isa::kAvx512) && __builtin_cpu_supports("avx512bf16");
+#else
+  return false;
+#endif
+}
+
 Isa active_isa() {
   static const Isa isa = choose();
   return isa;

@@ -13,6 +13,9 @@ std::string_view isa_name(Isa isa);
 // VNNI and VBMI besides.
 bool isa_supported(Isa isa);
 
+// Whether the machine has AVX512_BF16 (vdpbf16ps). The avx512 table does without it as well.
+bool has_bf16_products();
+
 // The one that runs: the best supported, or what SAMPAN_ISA (reference, avx2, avx512) says. Chosen at the first call.
 // Throws Error kInvalidArgument when SAMPAN_ISA is unknown or names one that the machine lacks.
 Isa active_isa();

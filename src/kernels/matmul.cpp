@@ -11,6 +11,7 @@
 #include "kernels/quantized_activations.h"
 #include "kernels/quantized_panels.h"
 #include "kernels/weight_memory.h"
+#include "tensor/half.h"
 
 namespace sampan {
 namespace {
@@ -86,13 +87,34 @@ void for_each_job(std::int64_t count, ThreadPool& pool, Body&& body) {
   pool.parallel_for(count, [&](std::int64_t, int thread) { body(runs.take(thread), thread); });
 }
 
+// Columns of what a form of activations is made of, and its bytes.
 std::int64_t block_width(ActivationKind kind) {
-  return kind == ActivationKind::kInt8Block32 ? 32 : 256;
+  switch (kind) {
+    case ActivationKind::kInt8Block32:
+      return 32;
+    case ActivationKind::kInt8Block256:
+      return 256;
+    default:
+      return 1;
+  }
 }
 
 std::int64_t block_bytes(ActivationKind kind) {
-  return kind == ActivationKind::kInt8Block32 ? sizeof(ActivationBlock32)
-                                              : sizeof(ActivationBlock256);
+  switch (kind) {
+    case ActivationKind::kInt8Block32:
+      return sizeof(ActivationBlock32);
+    case ActivationKind::kInt8Block256:
+      return sizeof(ActivationBlock256);
+    case ActivationKind::kBf16:
+      return sizeof(std::uint16_t);
+    default:
+      return sizeof(float);
+  }
+}
+
+// Weights that lie in rows of plain floats, not in panels.
+bool has_float_rows(const WeightMatrix& w) {
+  return w.activations() == ActivationKind::kFloat || w.activations() == ActivationKind::kBf16;
 }
 
 // How a task is cut: blocks of tokens times strips of rows. Every output is computed whole within
@@ -112,16 +134,21 @@ struct Units {
 };
 
 Units units_of(const MatmulTable& table, const WeightMatrix& w) {
-  if (activation_kind(w.dtype()) == ActivationKind::kFloat) {
+  if (has_float_rows(w)) {
     return {w.rows(), row_bytes(w.dtype(), w.columns()), kFloatUnitRows};
   }
   return {ceil_div(w.rows(), kPanelRows), panel_bytes(w.dtype(), w.columns()), table.strip_panels};
 }
 
 std::int64_t activation_row_bytes(const WeightMatrix& w) {
-  const ActivationKind kind = activation_kind(w.dtype());
-  if (kind == ActivationKind::kFloat) return w.columns() * static_cast<std::int64_t>(sizeof(float));
+  const ActivationKind kind = w.activations();
   return w.columns() / block_width(kind) * block_bytes(kind);
+}
+
+// QuantizeKernel to BF16, a block a number.
+void narrow_bf16(const float* x, std::int64_t blocks, std::byte* out) {
+  auto* const halves = reinterpret_cast<std::uint16_t*>(out);
+  for (std::int64_t i = 0; i < blocks; ++i) halves[i] = float_to_bf16(x[i]);
 }
 
 // Cuts all tasks; returns the number of jobs. fair_bytes: weights a job so that threads finish
@@ -152,7 +179,7 @@ void run_panel_job(const MatmulTable& table, const MatmulTask& task, const Cut& 
                    const Activations& x, std::int64_t token, std::int64_t panel,
                    std::byte* scratch) {
   const WeightMatrix& w = *task.w;
-  const ActivationKind kind = activation_kind(w.dtype());
+  const ActivationKind kind = w.activations();
   const QuantizedRows& rows = x.quantized(kind);
   const std::int64_t row = panel * kPanelRows;
   PanelJob job;
@@ -174,26 +201,31 @@ void run_panel_job(const MatmulTable& table, const MatmulTask& task, const Cut& 
 void run_float_job(const MatmulTable& table, const MatmulTask& task, const Cut& cut,
                    const Activations& x, std::int64_t token, std::int64_t row, std::byte* scratch) {
   const WeightMatrix& w = *task.w;
+  const bool is_bf16 = w.activations() == ActivationKind::kBf16;
+  const std::byte* const rows = is_bf16 ? x.quantized(ActivationKind::kBf16).data
+                                        : reinterpret_cast<const std::byte*>(x.floats());
   FloatJob job;
   job.w_stride = row_bytes(w.dtype(), w.columns());
   job.w = w.data() + row * job.w_stride;
   job.rows = std::min(cut.strip_units, w.rows() - row);
   job.columns = w.columns();
-  job.x = x.floats() + (task.first_row + token) * x.columns() + task.first_column;
-  job.x_stride = x.columns();
+  job.x_stride = is_bf16 ? x.quantized(ActivationKind::kBf16).row_stride
+                         : x.columns() * static_cast<std::int64_t>(sizeof(float));
+  job.x = rows + (task.first_row + token) * job.x_stride +
+          task.first_column * block_bytes(w.activations());
   job.tokens = std::min(cut.block_tokens, task.rows - token);
   job.y = task.y + token * task.y_stride + row;
   job.y_stride = task.y_stride;
   job.scratch = scratch;
-  table.floats[static_cast<int>(w.dtype())](job);
+  const FloatKernel kernel = is_bf16 ? table.bf16_pairs : table.floats[static_cast<int>(w.dtype())];
+  kernel(job);
 }
 
 void check_task(const MatmulTask& task, const Activations& x) {
   SAMPAN_CHECK(task.first_row >= 0 && task.rows >= 0 && task.first_row + task.rows <= x.rows());
   SAMPAN_CHECK(task.first_column >= 0 && task.first_column + task.w->columns() <= x.columns());
   SAMPAN_CHECK(task.y_stride >= task.w->rows());
-  const ActivationKind kind = activation_kind(task.w->dtype());
-  SAMPAN_CHECK(kind == ActivationKind::kFloat || task.first_column % block_width(kind) == 0);
+  SAMPAN_CHECK(task.first_column % block_width(task.w->activations()) == 0);
 }
 
 }  // namespace
@@ -305,11 +337,13 @@ struct Activations::Forms {
     QuantizedRows rows;
     Buffer buffer;
   };
+  Form bf16;
   Form block32;
   Form block256;
   Buffer floats;  // rows taken from another's
 
   Form& of(ActivationKind kind) {
+    if (kind == ActivationKind::kBf16) return bf16;
     return kind == ActivationKind::kInt8Block32 ? block32 : block256;
   }
 };
@@ -324,6 +358,7 @@ void Activations::set(const float* x, std::int64_t rows, std::int64_t columns) {
   rows_ = rows;
   columns_ = columns;
   source_ = nullptr;
+  forms_->bf16.made = false;
   forms_->block32.made = false;
   forms_->block256.made = false;
 }
@@ -359,8 +394,9 @@ void Activations::require(ActivationKind kind, ThreadPool& pool) {
   }
 
   const MatmulTable& table = active_table();
-  const QuantizeKernel quantize =
-      kind == ActivationKind::kInt8Block32 ? table.quantize32 : table.quantize256;
+  const QuantizeKernel quantize = kind == ActivationKind::kBf16          ? narrow_bf16
+                                  : kind == ActivationKind::kInt8Block32 ? table.quantize32
+                                                                         : table.quantize256;
   const auto quantize_rows = [&](std::int64_t begin, std::int64_t end) {
     for (std::int64_t t = begin; t < end; ++t) {
       quantize(x_ + t * columns_, out.blocks, form.buffer.data() + t * out.row_stride);
@@ -435,7 +471,7 @@ void run_tasks(const MatmulTable& table, std::span<const MatmulTask> tasks, cons
     const std::int64_t token = job / cut.strips * cut.block_tokens;
     const std::int64_t unit = job % cut.strips * cut.strip_units;
     std::byte* const own = scratch + thread * kJobScratchBytes;
-    if (activation_kind(task.w->dtype()) == ActivationKind::kFloat) {
+    if (has_float_rows(*task.w)) {
       run_float_job(table, task, cut, x, token, unit, own);
     } else {
       run_panel_job(table, task, cut, x, token, unit, own);
@@ -471,7 +507,7 @@ void run_ordered_task(const MatmulTable& table, const MatmulTask& task, const Ac
     });
   }
   ordered.set(gathered, task.rows, columns);
-  ordered.require(activation_kind(task.w->dtype()), pool);
+  ordered.require(task.w->activations(), pool);
   const MatmulTask plain = {task.w, 0, task.rows, 0, task.y, task.y_stride};
   run_tasks(table, {&plain, 1}, ordered, pool);
 }
@@ -479,7 +515,7 @@ void run_ordered_task(const MatmulTable& table, const MatmulTask& task, const Ac
 bool is_ordered(const MatmulTask& task) { return !task.w->column_order().empty(); }
 
 void require_form(const WeightMatrix& w, Activations& x, ThreadPool& pool) {
-  x.require(w.column_order().empty() ? activation_kind(w.dtype()) : ActivationKind::kFloat, pool);
+  x.require(w.column_order().empty() ? w.activations() : ActivationKind::kFloat, pool);
 }
 
 }  // namespace

@@ -20,6 +20,11 @@ namespace sampan {
 //   fma(x[k], w[k], lane[k % 16]) for
 //                    ascending k, the last partial group padded with zeros; then folded by the tree
 //                    of kernels/lanes.h.
+//   BF16 with activations rounded to BF16 (use_bf16_activations(); nearest even)
+//                    each virtual lane takes two columns of 32, the odd one first, which is what
+//                    vdpbf16ps does: lane[i] = fma(x[k + 2i], w[k + 2i], fma(x[k + 2i + 1], w[k +
+//                    2i + 1], lane[i])) for ascending k = 0, 32, …, padded and folded likewise;
+//                    subnormal numbers count as zero.
 //   32-wide blocks   Q4_0 Q4_1 Q5_0 Q5_1 Q8_0 IQ4_NL MXFP4: activations are quantised per 32
 //   (kInt8Block32). For ascending
 //                    blocks: acc = fma(d_w * d_x, float(isum), acc), isum the exact integer sum of
@@ -36,10 +41,10 @@ namespace sampan {
 // of their stored columns, with d_w their scale in float and the exact (code - zero). FP8 E4M3: see
 // kernels/quantized_panels.h.
 
-enum class ActivationKind : std::uint8_t { kFloat, kInt8Block32, kInt8Block256 };
+enum class ActivationKind : std::uint8_t { kFloat, kBf16, kInt8Block32, kInt8Block256 };
 
-// What a product with weights of this type reads. Throws Error kUnsupported for a type that has no
-// product.
+// What a product with weights of this type reads, where nothing else was asked for. Throws Error
+// kUnsupported for a type that has no product.
 ActivationKind activation_kind(DType weights);
 
 // A weight matrix (rows = outputs, columns = inputs), immutable after it is made; thread-safe.
@@ -67,7 +72,15 @@ class WeightMatrix {
   // Reads some scales; in rare cases it is more (kernels/quantized_panels.h: panel_types_for).
   static std::int64_t owned_bytes_of(const QuantizedMatrix& source);
 
+  // Makes products of BF16 weights round their activations to BF16, as GPUs do: faster where the
+  // machine has products of BF16, less exact. Other weights stay as they are.
+  void use_bf16_activations() { bf16_activations_ = dtype_ == DType::kBF16; }
+
   DType dtype() const { return dtype_; }
+  // What products read.
+  ActivationKind activations() const {
+    return bf16_activations_ ? ActivationKind::kBf16 : activation_kind(dtype_);
+  }
   std::int64_t rows() const { return rows_; }
   std::int64_t columns() const { return columns_; }
   const std::byte* data() const { return data_; }
@@ -87,6 +100,7 @@ class WeightMatrix {
   const std::byte* data_ = nullptr;
   std::shared_ptr<const std::byte> owned_;  // kernels/weight_memory.h
   std::vector<std::int32_t> column_order_;
+  bool bf16_activations_ = false;
 };
 
 // Rows of activations in the forms that products read; a quantised form is made once and shared by
@@ -108,8 +122,8 @@ class Activations {
   std::int64_t columns() const { return columns_; }
   // Null for rows of another's until require(kFloat).
   const float* floats() const { return x_; }
-  // Row-major (rows, columns) int8; scales (rows, columns / width) float; sums: see
-  // kernels/quantized_activations.h.
+  // kBf16: row-major BF16. Else (rows, columns) int8; scales (rows, columns / width) float; sums:
+  // see kernels/quantized_activations.h.
   const struct QuantizedRows& quantized(ActivationKind kind) const;
 
   Activations();

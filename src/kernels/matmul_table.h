@@ -35,14 +35,15 @@ struct PanelJob {
 };
 using PanelKernel = void (*)(const PanelJob& job);
 
-// Products of rows of plain floats (F32, F16, BF16) with a block of tokens.
+// Products of rows of plain floats (F32, F16, BF16) with a block of tokens. x is float, for
+// bf16_pairs BF16.
 struct FloatJob {
   const std::byte* w;     // the first row; no alignment promised
   std::int64_t w_stride;  // bytes
   std::int64_t rows;
   std::int64_t columns;
-  const float* x;
-  std::int64_t x_stride;  // floats
+  const std::byte* x;
+  std::int64_t x_stride;  // bytes
   std::int64_t tokens;
   float* y;
   std::int64_t y_stride;  // floats
@@ -57,6 +58,7 @@ struct MatmulTable {
   const char* name;                 // isa_name() of its instruction set
   PanelKernel panels[kDTypeCount];  // block types, else nullptr
   FloatKernel floats[kDTypeCount];  // F32, F16, BF16, else nullptr
+  FloatKernel bf16_pairs;           // BF16 weights with BF16 activations
   QuantizeKernel quantize32;
   QuantizeKernel quantize256;
   int strip_panels;  // panels that a kernel takes best at a time
@@ -75,6 +77,8 @@ static_assert(kMaxJobFloatRows * kMaxFloatTileTokens * 16 * sizeof(float) <= kJo
 const MatmulTable& matmul_table_reference();
 const MatmulTable& matmul_table_avx2();
 const MatmulTable& matmul_table_avx512();
+// As above without what only some of these machines have (AVX512_BF16).
+const MatmulTable& matmul_table_avx512_base();
 
 // The table of an instruction set that this machine supports (CHECK).
 const MatmulTable& matmul_table(Isa isa);

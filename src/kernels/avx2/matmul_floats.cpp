@@ -10,33 +10,66 @@
 namespace sampan {
 namespace {
 
-// Rows and tokens that share loads; each of their outputs has its 16 lanes in two registers.
-constexpr int kTileRows = 2;
+// Rows and tokens that share loads; each of their outputs has its 16 lanes in two halves.
 constexpr int kTileTokens = 3;
 static_assert(kTileTokens <= kMaxFloatTileTokens);
 // A single token: rows at a time, so that their sums do not wait for each other.
 constexpr int kSingleRows = 4;
 // Activations of a tile that stay in the first-level cache while the strip's rows pass by.
-constexpr std::int64_t kTileFloats = 4096;
+constexpr std::int64_t kTileBytes = 16384;
 
-struct F32 {
-  static constexpr int kBytes = 4;
-  static __m256 load(const std::byte* p) {
+// How numbers are read: a step takes kColumns columns in two halves, kParts vectors a half; load_w
+// and load_x give part i of the half at p. kBytes of a weight, kXBytes of an activation; kTileRows
+// rows a tile, measured best.
+struct Lanes {
+  static constexpr int kTileRows = 4;
+  static constexpr int kColumns = kLanes;
+  static constexpr int kParts = 1;
+  static constexpr int kXBytes = 4;
+  template <int kPart>
+  static __m256 load_x(const std::byte* p) {
     return _mm256_loadu_ps(reinterpret_cast<const float*>(p));
   }
 };
-struct F16 {
+struct F32 : Lanes {
+  static constexpr int kBytes = 4;
+  template <int kPart>
+  static __m256 load_w(const std::byte* p) {
+    return _mm256_loadu_ps(reinterpret_cast<const float*>(p));
+  }
+};
+struct F16 : Lanes {
   static constexpr int kBytes = 2;
-  static __m256 load(const std::byte* p) {
+  template <int kPart>
+  static __m256 load_w(const std::byte* p) {
     return _mm256_cvtph_ps(_mm_loadu_si128(reinterpret_cast<const __m128i*>(p)));
   }
 };
-struct BF16 {
+struct BF16 : Lanes {
   static constexpr int kBytes = 2;
-  static __m256 load(const std::byte* p) {
+  template <int kPart>
+  static __m256 load_w(const std::byte* p) {
     const __m256i bits =
         _mm256_cvtepu16_epi32(_mm_loadu_si128(reinterpret_cast<const __m128i*>(p)));
     return _mm256_castsi256_ps(_mm256_slli_epi32(bits, 16));
+  }
+};
+// A lane takes two columns, the odd one first, as vdpbf16ps does.
+struct BF16Pairs {
+  static constexpr int kTileRows = 2;
+  static constexpr int kColumns = 2 * kLanes;
+  static constexpr int kParts = 2;
+  static constexpr int kBytes = 2;
+  static constexpr int kXBytes = 2;
+  template <int kPart>
+  static __m256 load_w(const std::byte* p) {
+    const __m256i bits = _mm256_loadu_si256(reinterpret_cast<const __m256i*>(p));
+    const __m256i odd = _mm256_and_si256(bits, _mm256_set1_epi32(static_cast<int>(0xFFFF0000u)));
+    return _mm256_castsi256_ps(kPart == 0 ? odd : _mm256_slli_epi32(bits, 16));
+  }
+  template <int kPart>
+  static __m256 load_x(const std::byte* p) {
+    return load_w<kPart>(p);
   }
 };
 
@@ -44,8 +77,8 @@ struct BF16 {
 struct Tile {
   const std::byte* w;
   std::int64_t w_stride;
-  const float* x;
-  std::int64_t x_stride;
+  const std::byte* x;
+  std::int64_t x_stride;  // bytes
   std::int64_t columns;
   float* lanes;  // (rows, tokens, 16), between stretches
   bool first;    // stretch: starts from zeros
@@ -62,104 +95,142 @@ SAMPAN_INLINE inline float fold(__m256 low, __m256 high) {
   return _mm_cvtss_f32(_mm_add_ss(two, _mm_movehdup_ps(two)));
 }
 
-// The columns of a tile that are left after the last whole 16, padded with zeros.
-template <typename W, int kRows, int kTokens>
+// The columns of a tile that are left after the last whole step, padded with zeros.
+template <typename P, int kRows, int kTokens>
 struct Padded {
-  std::byte weights[kRows][kLanes * W::kBytes] = {};
-  float activations[kTokens][kLanes] = {};
+  std::byte weights[kRows][P::kColumns * P::kBytes] = {};
+  std::byte activations[kTokens][P::kColumns * P::kXBytes] = {};
 
   Padded(const Tile& tile, std::int64_t from) {
     const auto left = static_cast<std::size_t>(tile.columns - from);
     for (int r = 0; r < kRows; ++r) {
-      __builtin_memcpy(weights[r], tile.w + r * tile.w_stride + from * W::kBytes, left * W::kBytes);
+      __builtin_memcpy(weights[r], tile.w + r * tile.w_stride + from * P::kBytes, left * P::kBytes);
     }
     for (int t = 0; t < kTokens; ++t) {
-      __builtin_memcpy(activations[t], tile.x + t * tile.x_stride + from, left * sizeof(float));
+      __builtin_memcpy(activations[t], tile.x + t * tile.x_stride + from * P::kXBytes,
+                       left * P::kXBytes);
     }
   }
 };
 
-// Two groups of columns of the rows that come after these.
-template <typename W, int kRows>
+// Two steps of the rows that come after these.
+template <typename P, int kRows>
 SAMPAN_INLINE inline void fetch_next_rows(const std::byte* const (&w)[kRows], std::int64_t w_stride,
                                           std::int64_t k) {
   unroll<kRows>([&](auto r) SAMPAN_INLINE {
-    const std::byte* next = w[decltype(r)::value] + kRows * w_stride + k * W::kBytes;
-    for (int line = 0; line < 2 * kLanes * W::kBytes; line += 64) {
+    const std::byte* next = w[decltype(r)::value] + kRows * w_stride + k * P::kBytes;
+    for (int line = 0; line < 2 * P::kColumns * P::kBytes; line += 64) {
       _mm_prefetch(next + line, _MM_HINT_T0);
     }
   });
 }
 
-template <typename W, int kRows, int kTokens>
-[[gnu::noinline]] void multiply_tile(const Tile& tile) {
-  __m256 lanes[kRows][kTokens][2];
+// Lanes [8 kFirst, 8 (kFirst + kHalves)) of a tile.
+template <typename P, int kRows, int kTokens, int kFirst, int kHalves>
+SAMPAN_INLINE inline void multiply_halves(const Tile& tile) {
+  __m256 lanes[kRows][kTokens][kHalves];
   const std::byte* w[kRows];
-  const float* x[kTokens];
+  const std::byte* x[kTokens];
   unroll<kTokens>([&](auto t) SAMPAN_INLINE {
     x[decltype(t)::value] = tile.x + decltype(t)::value * tile.x_stride;
   });
   unroll<kRows>([&](auto r) SAMPAN_INLINE {
     constexpr int kR = decltype(r)::value;
     w[kR] = tile.w + kR * tile.w_stride;
-    unroll<2 * kTokens>([&](auto i) SAMPAN_INLINE {
-      constexpr int kT = decltype(i)::value / 2, kH = decltype(i)::value % 2;
-      const float* kept = tile.lanes + (kR * kTokens + kT) * kLanes + 8 * kH;
+    unroll<kHalves * kTokens>([&](auto i) SAMPAN_INLINE {
+      constexpr int kT = decltype(i)::value / kHalves, kH = decltype(i)::value % kHalves;
+      const float* kept = tile.lanes + (kR * kTokens + kT) * kLanes + 8 * (kFirst + kH);
       lanes[kR][kT][kH] = tile.first ? _mm256_setzero_ps() : _mm256_load_ps(kept);
     });
   });
-  const auto add_group = [&](const std::byte* const(&ws)[kRows], const float* const(&xs)[kTokens],
-                             std::int64_t k) SAMPAN_INLINE {
-    unroll<2>([&](auto h) SAMPAN_INLINE {
-      constexpr int kH = decltype(h)::value;
-      __m256 weights[kRows];
-      unroll<kRows>([&](auto r) SAMPAN_INLINE {
-        weights[decltype(r)::value] = W::load(ws[decltype(r)::value] + (k + 8 * kH) * W::kBytes);
-      });
-      unroll<kTokens>([&](auto t) SAMPAN_INLINE {
-        constexpr int kT = decltype(t)::value;
-        const __m256 activations = _mm256_loadu_ps(xs[kT] + k + 8 * kH);
-        unroll<kRows>([&](auto r) SAMPAN_INLINE {
-          __m256& lane = lanes[decltype(r)::value][kT][kH];
-          lane = _mm256_fmadd_ps(activations, weights[decltype(r)::value], lane);
+  const auto add_step = [&](const std::byte* const(&ws)[kRows],
+                            const std::byte* const(&xs)[kTokens], std::int64_t k) SAMPAN_INLINE {
+    unroll<kHalves * P::kParts>([&](auto i) SAMPAN_INLINE {
+      constexpr int kH = decltype(i)::value / P::kParts, kPart = decltype(i)::value % P::kParts;
+      const std::int64_t column = k + P::kColumns / 2 * (kFirst + kH);
+      // The fewer of the two stay in registers.
+      if constexpr (kTokens <= kRows) {
+        __m256 activations[kTokens];
+        unroll<kTokens>([&](auto t) SAMPAN_INLINE {
+          activations[decltype(t)::value] =
+              P::template load_x<kPart>(xs[decltype(t)::value] + column * P::kXBytes);
         });
-      });
+        unroll<kRows>([&](auto r) SAMPAN_INLINE {
+          constexpr int kR = decltype(r)::value;
+          const __m256 weights = P::template load_w<kPart>(ws[kR] + column * P::kBytes);
+          unroll<kTokens>([&](auto t) SAMPAN_INLINE {
+            __m256& lane = lanes[kR][decltype(t)::value][kH];
+            lane = _mm256_fmadd_ps(activations[decltype(t)::value], weights, lane);
+          });
+        });
+      } else {
+        __m256 weights[kRows];
+        unroll<kRows>([&](auto r) SAMPAN_INLINE {
+          weights[decltype(r)::value] =
+              P::template load_w<kPart>(ws[decltype(r)::value] + column * P::kBytes);
+        });
+        unroll<kTokens>([&](auto t) SAMPAN_INLINE {
+          constexpr int kT = decltype(t)::value;
+          const __m256 activations = P::template load_x<kPart>(xs[kT] + column * P::kXBytes);
+          unroll<kRows>([&](auto r) SAMPAN_INLINE {
+            __m256& lane = lanes[decltype(r)::value][kT][kH];
+            lane = _mm256_fmadd_ps(activations, weights[decltype(r)::value], lane);
+          });
+        });
+      }
     });
   };
-  const std::int64_t whole = tile.columns / kLanes * kLanes;
+  const std::int64_t whole = tile.columns / P::kColumns * P::kColumns;
   std::int64_t k = 0;
-  if (tile.fetch) {
-    for (; k + 2 * kLanes <= whole; k += 2 * kLanes) {
-      fetch_next_rows<W, kRows>(w, tile.w_stride, k);
-      add_group(w, x, k);
-      add_group(w, x, k + kLanes);
+  if (tile.fetch && kFirst == 0) {
+    for (; k + 2 * P::kColumns <= whole; k += 2 * P::kColumns) {
+      fetch_next_rows<P, kRows>(w, tile.w_stride, k);
+      add_step(w, x, k);
+      add_step(w, x, k + P::kColumns);
     }
   }
-  for (; k < whole; k += kLanes) add_group(w, x, k);
+  for (; k < whole; k += P::kColumns) add_step(w, x, k);
   if (whole < tile.columns) {
-    const Padded<W, kRows, kTokens> padded(tile, whole);
+    const Padded<P, kRows, kTokens> padded(tile, whole);
     for (int r = 0; r < kRows; ++r) w[r] = padded.weights[r];
     for (int t = 0; t < kTokens; ++t) x[t] = padded.activations[t];
-    add_group(w, x, 0);
+    add_step(w, x, 0);
   }
-  unroll<kTokens * kRows>([&](auto i) SAMPAN_INLINE {
-    constexpr int kT = decltype(i)::value / kRows, kR = decltype(i)::value % kRows;
-    if (tile.last) {
-      tile.y[kT * tile.y_stride + kR] = fold(lanes[kR][kT][0], lanes[kR][kT][1]);
-    } else {
-      float* kept = tile.lanes + (kR * kTokens + kT) * kLanes;
-      _mm256_store_ps(kept, lanes[kR][kT][0]);
-      _mm256_store_ps(kept + 8, lanes[kR][kT][1]);
-    }
+  unroll<kTokens * kRows * kHalves>([&](auto i) SAMPAN_INLINE {
+    constexpr int kH = decltype(i)::value % kHalves, kPair = decltype(i)::value / kHalves;
+    constexpr int kT = kPair / kRows, kR = kPair % kRows;
+    float* kept = tile.lanes + (kR * kTokens + kT) * kLanes + 8 * (kFirst + kH);
+    _mm256_store_ps(kept, lanes[kR][kT][kH]);
   });
+}
+
+// More than kMostAtOnce outputs have their lanes one half after the other, so that the sums of a
+// half fit the 16 registers.
+constexpr int kMostAtOnce = 6;
+
+template <typename P, int kRows, int kTokens>
+[[gnu::noinline]] void multiply_tile(const Tile& tile) {
+  if constexpr (kRows * kTokens <= kMostAtOnce) {
+    multiply_halves<P, kRows, kTokens, 0, 2>(tile);
+  } else {
+    multiply_halves<P, kRows, kTokens, 0, 1>(tile);
+    multiply_halves<P, kRows, kTokens, 1, 1>(tile);
+  }
+  if (!tile.last) return;
+  for (int t = 0; t < kTokens; ++t) {
+    for (int r = 0; r < kRows; ++r) {
+      const float* kept = tile.lanes + (r * kTokens + t) * kLanes;
+      tile.y[t * tile.y_stride + r] = fold(_mm256_load_ps(kept), _mm256_load_ps(kept + 8));
+    }
+  }
 }
 
 // Rows in groups of kRows with kTokens tokens, along one stretch. Moves the tile on; returns the
 // rows that are left.
-template <typename W, int kRows, int kTokens>
+template <typename P, int kRows, int kTokens>
 std::int64_t multiply_groups(Tile& tile, std::int64_t rows) {
   for (; rows >= kRows; rows -= kRows) {
-    multiply_tile<W, kRows, kTokens>(tile);
+    multiply_tile<P, kRows, kTokens>(tile);
     tile.w += kRows * tile.w_stride;
     tile.lanes += kRows * kTokens * kLanes;
     tile.y += kRows;
@@ -167,37 +238,37 @@ std::int64_t multiply_groups(Tile& tile, std::int64_t rows) {
   return rows;
 }
 
-template <typename W, int kTokens>
+template <typename P, int kTokens>
 void multiply_rows(Tile tile, std::int64_t rows) {
-  if constexpr (kTokens == 1) rows = multiply_groups<W, kSingleRows, kTokens>(tile, rows);
-  rows = multiply_groups<W, kTileRows, kTokens>(tile, rows);
-  multiply_groups<W, 1, kTokens>(tile, rows);
+  if constexpr (kTokens == 1) rows = multiply_groups<P, kSingleRows, kTokens>(tile, rows);
+  rows = multiply_groups<P, P::kTileRows, kTokens>(tile, rows);
+  multiply_groups<P, 1, kTokens>(tile, rows);
 }
 
-template <typename W, int kTokens>
+template <typename P, int kTokens>
 void multiply_up_to(const Tile& tile, std::int64_t rows, std::int64_t tokens) {
   if (tokens == kTokens) {
-    multiply_rows<W, kTokens>(tile, rows);
+    multiply_rows<P, kTokens>(tile, rows);
   } else if constexpr (kTokens > 1) {
-    multiply_up_to<W, kTokens - 1>(tile, rows, tokens);
+    multiply_up_to<P, kTokens - 1>(tile, rows, tokens);
   }
 }
 
 // A tile's tokens with all rows and columns.
-template <typename W>
+template <typename P>
 void multiply_tokens(Tile tile, std::int64_t rows, std::int64_t tokens, std::int64_t stretch) {
   const std::int64_t columns = tile.columns;
   for (std::int64_t from = 0; from < columns; from += stretch) {
     tile.first = from == 0;
     tile.last = columns - from <= stretch;
     tile.columns = tile.last ? columns - from : stretch;
-    multiply_up_to<W, kTileTokens>(tile, rows, tokens);
-    tile.w += stretch * W::kBytes;
-    tile.x += stretch;
+    multiply_up_to<P, kTileTokens>(tile, rows, tokens);
+    tile.w += stretch * P::kBytes;
+    tile.x += stretch * P::kXBytes;
   }
 }
 
-template <typename W>
+template <typename P>
 void multiply_floats(const FloatJob& job) {
   Tile tile = {};
   tile.w = job.w;
@@ -215,13 +286,23 @@ void multiply_floats(const FloatJob& job) {
     // With one tile only the weights come from memory at any rate, and one stretch reads them in
     // order.
     const bool alone = now == job.tokens;
-    const std::int64_t stretch = alone ? job.columns : kTileFloats / now / kLanes * kLanes;
-    multiply_tokens<W>(tile, job.rows, now, stretch);
+    const std::int64_t stretch =
+        alone ? job.columns : kTileBytes / P::kXBytes / now / P::kColumns * P::kColumns;
+    multiply_tokens<P>(tile, job.rows, now, stretch);
     tile.fetch = false;  // the first tile of tokens has brought them in
     tile.x += now * tile.x_stride;
     tile.y += now * tile.y_stride;
     tokens -= now;
   }
+}
+
+// As vdpbf16ps does whatever the mode of the processor: subnormal numbers are zero.
+void multiply_pairs(const FloatJob& job) {
+  constexpr unsigned kSubnormalsAreZero = 0x8040;
+  const unsigned mode = _mm_getcsr();
+  _mm_setcsr(mode | kSubnormalsAreZero);
+  multiply_floats<BF16Pairs>(job);
+  _mm_setcsr(mode);
 }
 
 }  // namespace
@@ -230,6 +311,7 @@ void add_float_entries_avx2(MatmulTable& table) {
   table.floats[static_cast<int>(DType::kF32)] = multiply_floats<F32>;
   table.floats[static_cast<int>(DType::kF16)] = multiply_floats<F16>;
   table.floats[static_cast<int>(DType::kBF16)] = multiply_floats<BF16>;
+  table.bf16_pairs = multiply_pairs;
 }
 
 }  // namespace sampan

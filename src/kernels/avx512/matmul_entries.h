@@ -11,4 +11,7 @@ void add_block256_entries_avx512(MatmulTable& table);
 void add_float_entries_avx512(MatmulTable& table);
 void add_quantize_entries_avx512(MatmulTable& table);
 
+// MatmulTable::bf16_pairs by vdpbf16ps, for machines with AVX512_BF16.
+FloatKernel bf16_kernel_avx512();
+
 }  // namespace sampan

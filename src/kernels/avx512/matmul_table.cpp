@@ -3,7 +3,7 @@
 namespace sampan {
 namespace {
 
-MatmulTable make_table() {
+MatmulTable make_base_table() {
   MatmulTable table = {};
   table.name = "avx512";
   table.strip_panels = 2;
@@ -15,10 +15,21 @@ MatmulTable make_table() {
   return table;
 }
 
+MatmulTable make_table() {
+  MatmulTable table = make_base_table();
+  if (has_bf16_products()) table.bf16_pairs = bf16_kernel_avx512();
+  return table;
+}
+
 }  // namespace
 
 const MatmulTable& matmul_table_avx512() {
   static const MatmulTable table = make_table();
+  return table;
+}
+
+const MatmulTable& matmul_table_avx512_base() {
+  static const MatmulTable table = make_base_table();
   return table;
 }
 

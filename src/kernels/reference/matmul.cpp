@@ -266,7 +266,7 @@ void multiply_floats(const FloatJob& job) {
   constexpr int kBytes = kType == DType::kF32 ? 4 : 2;
   for (std::int64_t t = 0; t < job.tokens; ++t) {
     for (std::int64_t r = 0; r < job.rows; ++r) {
-      const float* x = job.x + t * job.x_stride;
+      const auto* x = reinterpret_cast<const float*>(job.x + t * job.x_stride);
       const std::byte* w = job.w + r * job.w_stride;
       float lanes[kLanes] = {};
       for (std::int64_t k = 0; k < job.columns; ++k) {
@@ -276,6 +276,33 @@ void multiply_floats(const FloatJob& job) {
       // +0.
       for (std::int64_t k = job.columns; k % kLanes != 0; ++k) {
         lanes[k % kLanes] = std::fma(0.0f, 0.0f, lanes[k % kLanes]);
+      }
+      job.y[t * job.y_stride + r] = fold(lanes);
+    }
+  }
+}
+
+// Subnormal numbers are zero.
+float flush(float x) {
+  return std::fabs(x) < std::numeric_limits<float>::min() ? std::copysign(0.0f, x) : x;
+}
+
+// As vdpbf16ps: a lane takes two columns, the odd one first.
+void multiply_pairs(const FloatJob& job) {
+  for (std::int64_t t = 0; t < job.tokens; ++t) {
+    for (std::int64_t r = 0; r < job.rows; ++r) {
+      const std::byte* x = job.x + t * job.x_stride;
+      const std::byte* w = job.w + r * job.w_stride;
+      const auto number = [&](const std::byte* row, std::int64_t k) {
+        return k < job.columns ? flush(widen(DType::kBF16, row + 2 * k)) : 0.0f;
+      };
+      float lanes[kLanes] = {};
+      for (std::int64_t k = 0; k < job.columns; k += 2 * kLanes) {
+        for (int lane = 0; lane < kLanes; ++lane) {
+          for (const std::int64_t column : {k + 2 * lane + 1, k + 2 * lane}) {
+            lanes[lane] = flush(std::fma(number(x, column), number(w, column), lanes[lane]));
+          }
+        }
       }
       job.y[t * job.y_stride + r] = fold(lanes);
     }
@@ -369,6 +396,7 @@ MatmulTable make_table() {
   table.floats[static_cast<int>(DType::kF32)] = multiply_floats<DType::kF32>;
   table.floats[static_cast<int>(DType::kF16)] = multiply_floats<DType::kF16>;
   table.floats[static_cast<int>(DType::kBF16)] = multiply_floats<DType::kBF16>;
+  table.bf16_pairs = multiply_pairs;
   table.quantize32 = quantize32;
   table.quantize256 = quantize256;
   table.strip_panels = 1;

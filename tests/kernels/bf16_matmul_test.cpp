@@ -1,0 +1,173 @@
+#include <gtest/gtest.h>
+
+#include <algorithm>
+#include <cmath>
+#include <limits>
+#include <vector>
+
+#include "kernels/attention_test_data.h"
+#include "kernels/matmul.h"
+#include "kernels/matmul_table.h"
+#include "tensor/half.h"
+
+namespace sampan {
+namespace {
+
+constexpr std::int64_t kMostRows = 33;
+constexpr std::int64_t kMostTokens = 33;
+
+struct Table {
+  const char* name;
+  const MatmulTable* table;
+};
+
+std::vector<Table> tables() {
+  std::vector<Table> all;
+  for (const Isa isa : supported_isas()) all.push_back({isa_name(isa).data(), &matmul_table(isa)});
+  if (isa_supported(Isa::kAvx512)) all.push_back({"avx512 base", &matmul_table_avx512_base()});
+  return all;
+}
+
+std::vector<std::uint16_t> random_bf16(std::int64_t count, std::uint32_t seed) {
+  std::vector<std::uint16_t> bits;
+  for (const float x : random_floats(static_cast<std::size_t>(count), seed)) {
+    bits.push_back(float_to_bf16(x));
+  }
+  return bits;
+}
+
+// The contract of matmul.h, line by line.
+float product(const float* x, const std::uint16_t* w, std::int64_t columns) {
+  const auto activation = [&](std::int64_t k) {
+    return k < columns ? bf16_to_float(float_to_bf16(x[k])) : 0.0f;
+  };
+  const auto weight = [&](std::int64_t k) { return k < columns ? bf16_to_float(w[k]) : 0.0f; };
+  float lane[16] = {};
+  for (std::int64_t k = 0; k < columns; k += 32) {
+    for (int i = 0; i < 16; ++i) {
+      lane[i] = std::fma(activation(k + 2 * i + 1), weight(k + 2 * i + 1), lane[i]);
+      lane[i] = std::fma(activation(k + 2 * i), weight(k + 2 * i), lane[i]);
+    }
+  }
+  for (int width = 8; width >= 1; width /= 2) {
+    for (int i = 0; i < width; ++i) lane[i] += lane[i + width];
+  }
+  return lane[0];
+}
+
+WeightMatrix matrix_of(const std::vector<std::uint16_t>& bits, std::int64_t rows,
+                       std::int64_t columns, ThreadPool& pool) {
+  const auto* const bytes = reinterpret_cast<const std::byte*>(bits.data());
+  WeightMatrix w = WeightMatrix::make({DType::kBF16, {rows, columns}, bytes}, pool);
+  w.use_bf16_activations();
+  return w;
+}
+
+TEST(Bf16Matmul, EveryTableGivesTheContractsBits) {
+  ThreadPool pool(2);
+  for (const std::int64_t columns : {1, 2, 31, 32, 33, 64, 95, 1024, 5000}) {
+    const auto bits = random_bf16(kMostRows * columns, static_cast<std::uint32_t>(columns));
+    const auto x = random_floats(static_cast<std::size_t>(kMostTokens * columns), 3, 2.0f);
+    for (const std::int64_t rows : {1, 3, 4, 17, 33}) {
+      for (const std::int64_t tokens : {1, 2, 3, 5, 6, 7, 13, 33}) {
+        const WeightMatrix w = matrix_of(bits, rows, columns, pool);
+        Activations activations;
+        activations.set(x.data(), tokens, columns);
+        activations.require(ActivationKind::kBf16, pool);
+        std::vector<float> expected;
+        for (std::int64_t t = 0; t < tokens; ++t) {
+          for (std::int64_t r = 0; r < rows; ++r) {
+            expected.push_back(product(x.data() + t * columns, bits.data() + r * columns, columns));
+          }
+        }
+        for (const Table& table : tables()) {
+          std::vector<float> y(expected.size(), -1.0f);
+          matmul_with_table(*table.table, w, activations, y.data(), rows, pool);
+          ASSERT_TRUE(same_bits(y, expected))
+              << table.name << " " << rows << " x " << columns << ", " << tokens << " tokens";
+        }
+      }
+    }
+  }
+}
+
+TEST(Bf16Matmul, PartsOfActivationsAreTaken) {
+  ThreadPool pool(2);
+  constexpr std::int64_t kColumns = 40, kWidth = 133, kRows = 5;
+  const auto bits = random_bf16(kRows * kColumns, 5);
+  const auto x = random_floats(7 * kWidth, 7);
+  const WeightMatrix w = matrix_of(bits, kRows, kColumns, pool);
+  Activations activations;
+  activations.set(x.data(), 7, kWidth);
+  activations.require(ActivationKind::kBf16, pool);
+  for (const Table& table : tables()) {
+    std::vector<float> y(4 * kRows);
+    const MatmulTask task = {&w, 2, 4, 93, y.data(), kRows};
+    matmul_tasks_with_table(*table.table, {&task, 1}, activations, pool);
+    for (std::int64_t t = 0; t < 4; ++t) {
+      for (std::int64_t r = 0; r < kRows; ++r) {
+        EXPECT_EQ(y[static_cast<std::size_t>(t * kRows + r)],
+                  product(x.data() + (t + 2) * kWidth + 93, bits.data() + r * kColumns, kColumns))
+            << table.name;
+      }
+    }
+  }
+}
+
+TEST(Bf16Matmul, InfinitiesAndNansPassAndSubnormalsAreZero) {
+  ThreadPool pool(1);
+  const float kInfinity = std::numeric_limits<float>::infinity();
+  std::vector<std::uint16_t> bits(64, float_to_bf16(1.0f));
+  bits[33] = 0x0001;  // subnormal
+  const WeightMatrix w = matrix_of(bits, 1, 64, pool);
+  struct Case {
+    std::int64_t at;
+    float x;
+    float expected;
+  };
+  for (const Case& c : {Case{5, kInfinity, kInfinity}, Case{6, -kInfinity, -kInfinity},
+                        Case{7, std::nanf(""), std::nanf("")}, Case{33, 3e38f, 63.0f},
+                        Case{40, 1e-40f, 63.0f}, Case{41, 3.4028235e38f, kInfinity}}) {
+    std::vector<float> x(64, 1.0f);
+    if (c.at != 33) x[33] = 0.0f;
+    x[static_cast<std::size_t>(c.at)] = c.x;
+    Activations activations;
+    activations.set(x.data(), 1, 64);
+    activations.require(ActivationKind::kBf16, pool);
+    const float expected = c.at == 40 ? 62.0f : c.expected;
+    for (const Table& table : tables()) {
+      float y = 0;
+      matmul_with_table(*table.table, w, activations, &y, 1, pool);
+      EXPECT_TRUE(y == expected || (std::isnan(y) && std::isnan(expected)))
+          << table.name << " " << c.at << ": " << y;
+    }
+  }
+}
+
+TEST(Bf16Matmul, TheProcessorsModeIsLeftAsItWas) {
+  ThreadPool pool(1);
+  const auto bits = random_bf16(4 * 64, 9);
+  const WeightMatrix w = matrix_of(bits, 4, 64, pool);
+  const auto x = random_floats(64, 11);
+  Activations activations;
+  activations.set(x.data(), 1, 64);
+  activations.require(ActivationKind::kBf16, pool);
+  for (const Table& table : tables()) {
+    std::vector<float> y(4);
+    matmul_with_table(*table.table, w, activations, y.data(), 4, pool);
+    volatile float tiny = std::numeric_limits<float>::min();
+    EXPECT_GT(tiny / 2.0f, 0.0f) << table.name;
+  }
+}
+
+TEST(Bf16Matmul, OtherWeightsKeepFloatActivations) {
+  ThreadPool pool(1);
+  const std::vector<float> weights(32, 1.0f);
+  WeightMatrix w = WeightMatrix::make(
+      {DType::kF32, {1, 32}, reinterpret_cast<const std::byte*>(weights.data())}, pool);
+  w.use_bf16_activations();
+  EXPECT_EQ(w.activations(), ActivationKind::kFloat);
+}
+
+}  // namespace
+}  // namespace sampan
