@@ -4,13 +4,14 @@
     pip install torch==2.13.0 transformers==5.24.0 gguf==0.19.0 safetensors numpy
     python tools/make_random_model.py qwen3-0.6b /tmp/bench-models
     python tools/make_random_model.py deepseek-v2-lite /tmp/bench-models --type Q4_0
+    python tools/make_random_model.py qwen3-4b /tmp/bench-models --type Q4_K_M
     python tools/make_random_model.py qwen3-30b-a3b /tmp/bench-models --layers 12
     python tools/make_random_model.py small-v3 /tmp/bench-models --prediction foreseeing
 
-For dense shapes OUTPUT/<shape>/ (config.json, model.safetensors: BF16, normal weights of deviation
-0.02) and OUTPUT/<shape>-bf16.gguf with a stand-in tokenizer, which other engines load and quantise.
-Mixtures of experts, which are too big for that, are written straight to OUTPUT/<shape>-<type>.gguf
-as random blocks (oracle/random_gguf.py), "-<N>-layers" in the name where there are fewer.
+For the small shape OUTPUT/<shape>/ (config.json, model.safetensors: BF16, normal weights of
+deviation 0.02) and OUTPUT/<shape>-bf16.gguf with a stand-in tokenizer, which other engines load and
+quantise. Those that are too big for that are written straight to OUTPUT/<shape>-<type>.gguf as
+random blocks (oracle/random_gguf.py), "-<N>-layers" in the name where there are fewer.
 "small-v3" has DeepSeek-V3's layer at a quarter of its width, experts, head and prediction layer
 with about their share of the whole; its prediction is blind (no draft is right) or foreseeing (all
 are).
@@ -54,7 +55,23 @@ SHAPES = {
 }
 
 # {shape: (transformers config, GGUF architecture, pre-tokenizer)}
-MIXTURES = {
+LARGE = {
+    "qwen3-4b": (
+        transformers.Qwen3Config(
+            vocab_size=151936,
+            hidden_size=2560,
+            intermediate_size=9728,
+            num_hidden_layers=36,
+            num_attention_heads=32,
+            num_key_value_heads=8,
+            head_dim=128,
+            max_position_embeddings=40960,
+            rope_parameters={"rope_type": "default", "rope_theta": 1e6},
+            tie_word_embeddings=True,
+        ),
+        "qwen3",
+        "qwen2",
+    ),
     "deepseek-v2-lite": (
         transformers.DeepseekV2Config(
             vocab_size=102400,
@@ -179,9 +196,9 @@ def make_dense(shape, output):
     )
 
 
-def make_mixture(shape, output, matrix_type, layers, prediction):
+def make_large(shape, output, matrix_type, layers, prediction):
     """OUTPUT/<shape>-<type>.gguf."""
-    config, arch, pre = MIXTURES[shape]
+    config, arch, pre = LARGE[shape]
     name = shape
     if layers is not None and layers != config.num_hidden_layers:
         config.num_hidden_layers = layers
@@ -195,10 +212,10 @@ def make_mixture(shape, output, matrix_type, layers, prediction):
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
-    parser.add_argument("shape", choices=sorted([*SHAPES, *MIXTURES]))
+    parser.add_argument("shape", choices=sorted([*SHAPES, *LARGE]))
     parser.add_argument("output", type=pathlib.Path)
-    parser.add_argument("--type", default="Q4_0", choices=["Q4_0", "Q4_K", "Q8_0"])
-    parser.add_argument("--layers", type=int, help="of a mixture, instead of all")
+    parser.add_argument("--type", default="Q4_0", choices=["Q4_0", "Q4_K", "Q4_K_M", "Q8_0"])
+    parser.add_argument("--layers", type=int, help="of a large shape, instead of all")
     parser.add_argument(
         "--prediction",
         choices=["blind", "foreseeing"],
@@ -208,7 +225,7 @@ def main():
     if args.shape in SHAPES:
         make_dense(args.shape, args.output)
     else:
-        make_mixture(args.shape, args.output, args.type, args.layers, args.prediction)
+        make_large(args.shape, args.output, args.type, args.layers, args.prediction)
 
 
 if __name__ == "__main__":

@@ -109,6 +109,15 @@ void read_ahead(std::span<const std::byte> mapped) {
   if (!pages.empty()) ::madvise(pages.data(), pages.size(), MADV_WILLNEED);  // a hint: no harm if it fails
 }
 
+void map_pages(std::span<const std::byte> mapped) {
+#if defined(MADV_POPULATE_READ)
+  const std::span<std::byte> pages = pages_around(mapped, false);
+  if (!pages.empty()) ::madvise(pages.data(), pages.size(), MADV_POPULATE_READ);  // or they are mapped when they are touched
+#else
+  (void)mapped;
+#endif
+}
+
 void release_mapped(std::span<const std::byte> mapped) {
   const std::span<std::byte> pages = pages_around(mapped, true);
   if (!pages.empty()) ::madvise(pages.data(), pages.size(), MADV_DONTNEED);

@@ -15,6 +15,10 @@ std::int64_t available_memory(const std::filesystem::path& root = "/");
 // Asks the system to read mapped bytes from the disk now, without waiting for it.
 void read_ahead(std::span<const std::byte> mapped);
 
+// Maps bytes of a file that will be read now, all pages in one go where the system can do that (Linux 5.14): one by one they cost a
+// fault each. Those that are not in memory are read from the disk first.
+void map_pages(std::span<const std::byte> mapped);
+
 // Tells the system that mapped bytes are not needed in memory for now; they are read again when touched.
 void release_mapped(std::span<const std::byte> mapped);
 

@@ -6,6 +6,7 @@
 #include <vector>
 
 #include "base/error.h"
+#include "kernels/job_runs.h"
 #include "kernels/matmul_table.h"
 #include "kernels/panels.h"
 #include "kernels/quantized_activations.h"
@@ -42,49 +43,6 @@ std::byte* job_scratch(int threads) {
   const auto bytes = static_cast<std::size_t>(threads * kJobScratchBytes);
   if (buffer.size() < bytes) buffer = Buffer(bytes);
   return buffer.data();
-}
-
-// Hands out jobs 0 … count - 1 to threads, each once: every thread has a run of its own, so that
-// what it reads lies in a row, and takes from the others' when it is through. Each call of take()
-// must be for a job that is left.
-class JobRuns {
- public:
-  void reset(std::int64_t count, int threads) {
-    if (runs_.size() < static_cast<std::size_t>(threads)) {
-      runs_ = std::vector<Run>(static_cast<std::size_t>(threads));
-    }
-    threads_ = threads;
-    for (int i = 0; i < threads; ++i) {
-      runs_[static_cast<std::size_t>(i)].next = count * i / threads;
-      runs_[static_cast<std::size_t>(i)].end = count * (i + 1) / threads;
-    }
-  }
-
-  std::int64_t take(int thread) {
-    for (int i = thread;; i = (i + 1) % threads_) {
-      Run& run = runs_[static_cast<std::size_t>(i)];
-      if (run.next.load(std::memory_order_relaxed) >= run.end) continue;
-      const std::int64_t job = run.next.fetch_add(1, std::memory_order_relaxed);
-      if (job < run.end) return job;
-    }
-  }
-
- private:
-  struct alignas(64) Run {
-    std::atomic<std::int64_t> next{0};
-    std::int64_t end = 0;
-  };
-  std::vector<Run> runs_;
-  int threads_ = 0;
-};
-
-// Calls body(job, thread) for all jobs.
-template <typename Body>
-void for_each_job(std::int64_t count, ThreadPool& pool, Body&& body) {
-  thread_local JobRuns callers_runs;
-  JobRuns& runs = callers_runs;
-  runs.reset(count, pool.size());
-  pool.parallel_for(count, [&](std::int64_t, int thread) { body(runs.take(thread), thread); });
 }
 
 // Columns of what a form of activations is made of, and its bytes.
@@ -263,6 +221,26 @@ ActivationKind activation_kind(DType weights) {
   }
 }
 
+namespace {
+
+// Rows of plain floats in the given order.
+void copy_rows(const TensorView& source, std::span<const std::int64_t> row_order, std::byte* out,
+               ThreadPool& pool) {
+  const std::int64_t bytes = row_bytes(source.dtype, source.columns());
+  const auto rows = static_cast<std::int64_t>(row_order.size());
+  const std::int64_t rows_a_job = std::max<std::int64_t>(1, kSerialCopyBytes / bytes);
+  for_each_job(ceil_div(rows, rows_a_job), pool, [&](std::int64_t job, int) {
+    const std::int64_t end = std::min(rows, (job + 1) * rows_a_job);
+    for (std::int64_t i = job * rows_a_job; i < end; ++i) {
+      const std::int64_t from = row_order[static_cast<std::size_t>(i)];
+      SAMPAN_CHECK(from >= 0 && from < source.rows());
+      std::memcpy(out + i * bytes, source.data + from * bytes, static_cast<std::size_t>(bytes));
+    }
+  });
+}
+
+}  // namespace
+
 WeightMatrix WeightMatrix::make(const TensorView& source, ThreadPool& pool) {
   return make(source, {}, pool);
 }
@@ -275,29 +253,50 @@ WeightMatrix WeightMatrix::make(const TensorView& source, std::span<const std::i
   w.columns_ = source.columns();
   w.rows_ = row_order.empty() ? source.rows() : static_cast<std::int64_t>(row_order.size());
   SAMPAN_CHECK(w.rows_ >= 1 && w.columns_ >= 1);
-  const std::int64_t source_row_bytes = row_bytes(source.dtype, w.columns_);
   if (kind != ActivationKind::kFloat) {
     w.bytes_ = ceil_div(w.rows_, kPanelRows) * panel_bytes(source.dtype, w.columns_);
     const std::shared_ptr<std::byte> memory = allocate(static_cast<std::size_t>(w.bytes_));
-    pack_panels(source, row_order, memory.get(), pool);
+    const PackTask task{source, row_order, memory.get()};
+    pack_panels({&task, 1}, pool);
     w.owned_ = memory;
     w.data_ = memory.get();
     return w;
   }
-  w.bytes_ = w.rows_ * source_row_bytes;
+  w.bytes_ = w.rows_ * row_bytes(source.dtype, w.columns_);
   w.data_ = source.data;
   if (!row_order.empty()) {
     const std::shared_ptr<std::byte> memory = allocate(static_cast<std::size_t>(w.bytes_));
-    for (std::int64_t i = 0; i < w.rows_; ++i) {
-      const std::int64_t from = row_order[static_cast<std::size_t>(i)];
-      SAMPAN_CHECK(from >= 0 && from < source.rows());
-      std::memcpy(memory.get() + i * source_row_bytes, source.data + from * source_row_bytes,
-                  static_cast<std::size_t>(source_row_bytes));
-    }
+    copy_rows(source, row_order, memory.get(), pool);
     w.owned_ = memory;
     w.data_ = memory.get();
   }
   return w;
+}
+
+std::vector<WeightMatrix> WeightMatrix::make_all(std::span<const TensorView> sources,
+                                                 ThreadPool& pool,
+                                                 const WeightAllocator& allocate) {
+  std::vector<WeightMatrix> all;
+  std::vector<PackTask> tasks;
+  for (const TensorView& source : sources) {
+    if (activation_kind(source.dtype) == ActivationKind::kFloat) {
+      all.push_back(make(source, pool));
+      continue;
+    }
+    WeightMatrix w;
+    w.dtype_ = source.dtype;
+    w.rows_ = source.rows();
+    w.columns_ = source.columns();
+    SAMPAN_CHECK(w.rows_ >= 1 && w.columns_ >= 1);
+    w.bytes_ = owned_bytes_of(source);
+    const std::shared_ptr<std::byte> memory = allocate(static_cast<std::size_t>(w.bytes_));
+    tasks.push_back({source, {}, memory.get()});
+    w.owned_ = memory;
+    w.data_ = memory.get();
+    all.push_back(std::move(w));
+  }
+  pack_panels(tasks, pool);
+  return all;
 }
 
 WeightMatrix WeightMatrix::make(const QuantizedMatrix& source,

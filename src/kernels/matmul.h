@@ -62,6 +62,9 @@ class WeightMatrix {
   // owned.
   static WeightMatrix make(const TensorView& source, std::span<const std::int64_t> row_order,
                            ThreadPool& pool, const WeightAllocator& allocate = allocate_weights);
+  // make() of each, all threads busy until the last is done.
+  static std::vector<WeightMatrix> make_all(std::span<const TensorView> sources, ThreadPool& pool,
+                                            const WeightAllocator& allocate = allocate_weights);
   // From a published quantised form, always a copy in panels (kernels/quantized_panels.h).
   // row_order empty: rows as they lie. Throws Error for scales and codes that are no numbers.
   static WeightMatrix make(const QuantizedMatrix& source, std::span<const std::int64_t> row_order,

@@ -93,10 +93,18 @@ const PanelFormat& panel_format(DType dtype);
 std::int64_t panel_header_bytes(DType dtype, std::int64_t columns);
 std::int64_t panel_bytes(DType dtype, std::int64_t columns);
 
-// Packs source (rows, columns) of a block type into ceil(rows / 16) panels. out: that many
-// panel_bytes(), filled with zeros. row_order empty: rows as they lie; else output row i is source
-// row row_order[i] (each within the source: CHECK), and there are row_order.size() of them.
-void pack_panels(const TensorView& source, std::span<const std::int64_t> row_order, std::byte* out,
-                 ThreadPool& pool);
+// A matrix to be packed.
+struct PackTask {
+  TensorView source;  // (rows, columns) of a block type
+  // Empty: rows as they lie; else output row i is source row row_order[i] (each within the source:
+  // CHECK), and there are row_order.size() of them.
+  std::span<const std::int64_t> row_order;
+  // ceil(rows / 16) times panel_bytes(), 64-byte aligned; written whole.
+  std::byte* out;
+};
+
+// Packs matrices into panels, all threads busy until the last is done: give many small ones at
+// once. Rows of sources that lie in mapped files are asked of the system shortly before.
+void pack_panels(std::span<const PackTask> tasks, ThreadPool& pool);
 
 }  // namespace sampan

@@ -284,8 +284,11 @@ class Packing {
   // Packs panels [begin, end), at most kPanelsAtOnce; false where the type does not hold them.
   bool pack(std::int64_t begin, std::int64_t end) const {
     PanelRows rows[kPanelsAtOnce];
+    const std::int64_t headers = source_.columns() / kTileColumns * format_.header_bytes;
     for (std::int64_t panel = begin; panel < end; ++panel) {
       rows[panel - begin] = rows_of(panel);
+      std::memset(out_ + panel * bytes_ + headers, 0,
+                  static_cast<std::size_t>(header_bytes_ - headers));
     }
     QuantizedTile tile;
     for (std::int64_t t = 0; t < source_.columns() / kTileColumns; ++t) {

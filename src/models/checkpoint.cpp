@@ -1,6 +1,7 @@
 #include "models/checkpoint.h"
 
 #include <algorithm>
+#include <cstring>
 #include <numeric>
 
 #include "base/error.h"
@@ -27,13 +28,23 @@ std::vector<std::int64_t> ascending(std::int64_t first, std::int64_t count) {
   return numbers;
 }
 
-// Value (row, column) of `size` bytes each goes to (column, row).
-void transpose(const std::byte* from, std::int64_t rows, std::int64_t columns, std::int64_t size, std::byte* to) {
-  for (std::int64_t r = 0; r < rows; ++r) {
-    for (std::int64_t c = 0; c < columns; ++c) {
-      std::copy_n(from + (r * columns + c) * size, size, to + (c * rows + r) * size);
+// Columns that are turned at a time: neighbours share cache lines of the source.
+constexpr std::int64_t kTurnedColumns = 16;
+
+// Value (row, column) goes to (column, row). `from` need not be aligned.
+template <typename Value>
+void transpose(const TensorView& from, std::byte* to, ThreadPool& pool) {
+  const std::int64_t rows = from.rows(), columns = from.columns();
+  pool.parallel_for((columns + kTurnedColumns - 1) / kTurnedColumns, [&](std::int64_t part, int) {
+    const std::int64_t begin = part * kTurnedColumns;
+    const std::int64_t end = std::min(begin + kTurnedColumns, columns);
+    for (std::int64_t r = 0; r < rows; ++r) {
+      for (std::int64_t c = begin; c < end; ++c) {
+        std::memcpy(to + (c * rows + r) * static_cast<std::int64_t>(sizeof(Value)),
+                    from.data + (r * columns + c) * static_cast<std::int64_t>(sizeof(Value)), sizeof(Value));
+      }
     }
-  }
+  });
 }
 
 std::string_view part_name(ExpertPart part) {
@@ -59,7 +70,11 @@ WeightMatrix transposed(const TensorView& matrix, ThreadPool& pool) {
     from = {DType::kF32, matrix.shape, reinterpret_cast<const std::byte*>(values.data())};
   }
   std::vector<std::byte> turned(static_cast<std::size_t>(from.bytes()));
-  transpose(from.data, from.rows(), from.columns(), dtype_info(from.dtype).block_bytes, turned.data());
+  if (from.dtype == DType::kF32) {
+    transpose<std::uint32_t>(from, turned.data(), pool);
+  } else {
+    transpose<std::uint16_t>(from, turned.data(), pool);
+  }
   // An order of rows asks for a copy of its own.
   return WeightMatrix::make({from.dtype, {from.columns(), from.rows()}, turned.data()}, ascending(0, from.columns()), pool);
 }
@@ -200,11 +215,33 @@ WeightMatrix Checkpoint::expert_matrix(const std::string& prefix, std::int64_t e
                     expert_source(prefix, expert, part));
 }
 
+std::vector<WeightMatrix> Checkpoint::expert_matrices(const std::string& prefix, ThreadPool& pool) const {
+  std::vector<TensorView> views;
+  std::vector<WeightMatrix> matrices;
+  for (std::int64_t e = 0; e < config_.moe->experts; ++e) {
+    for (const ExpertPart part : kExpertParts) {
+      const Source source = expert_source(prefix, e, part);
+      if (const auto* view = std::get_if<TensorView>(&source)) {
+        views.push_back(*view);
+        matrices.emplace_back();
+      } else {
+        matrices.push_back(WeightMatrix::make(std::get<QuantizedMatrix>(source), {}, pool));
+      }
+    }
+  }
+  std::vector<WeightMatrix> plain = WeightMatrix::make_all(views, pool);
+  auto next = plain.begin();
+  for (WeightMatrix& matrix : matrices) {
+    if (matrix.rows() == 0) matrix = std::move(*next++);
+  }
+  return matrices;
+}
+
 std::int64_t Checkpoint::packed_expert_bytes(const std::string& prefix) const {
   std::int64_t most = 0;
   for (std::int64_t e = 0; e < config_.moe->experts; ++e) {
     std::int64_t bytes = 0;
-    for (const ExpertPart part : {ExpertPart::kGate, ExpertPart::kUp, ExpertPart::kDown}) {
+    for (const ExpertPart part : kExpertParts) {
       const Source source = expert_source(prefix, e, part);
       // Asking a quantised form reads the file, so one expert answers for its layer.
       if (e > 0 && std::holds_alternative<QuantizedMatrix>(source)) continue;
@@ -217,7 +254,7 @@ std::int64_t Checkpoint::packed_expert_bytes(const std::string& prefix) const {
 
 std::vector<std::span<const std::byte>> Checkpoint::expert_bytes(const std::string& prefix, std::int64_t expert) const {
   std::vector<std::span<const std::byte>> bytes;
-  for (const ExpertPart part : {ExpertPart::kGate, ExpertPart::kUp, ExpertPart::kDown}) {
+  for (const ExpertPart part : kExpertParts) {
     const Source source = expert_source(prefix, expert, part);
     if (const auto* view = std::get_if<TensorView>(&source)) {
       bytes.emplace_back(view->data, static_cast<std::size_t>(view->bytes()));

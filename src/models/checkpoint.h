@@ -17,6 +17,7 @@ namespace sampan {
 
 // The three matrices of an expert.
 enum class ExpertPart : std::uint8_t { kGate, kUp, kDown };
+inline constexpr ExpertPart kExpertParts[] = {ExpertPart::kGate, ExpertPart::kUp, ExpertPart::kDown};
 
 // The weights of a model by their Hugging Face names, whichever format they lie in: the only way by which a model gets a
 // tensor, with shape and type asserted. Weights that are views stay valid for the object's life.
@@ -55,6 +56,8 @@ class Checkpoint {
   // published), stacked (GGUF), or stacked with gate and up in one (transformers 5).
   WeightMatrix expert_matrix(const std::string& prefix, std::int64_t expert, ExpertPart part, ThreadPool& pool,
                              const WeightAllocator& allocate = allocate_weights) const;
+  // All matrices of a mixture's experts: the three of expert e at 3 e, in the order of kExpertParts.
+  std::vector<WeightMatrix> expert_matrices(const std::string& prefix, ThreadPool& pool) const;
   // Bytes of memory that an expert of the mixture at prefix owns once it is made, paddings included: the most of its experts.
   // Checks the shapes of all of them.
   std::int64_t packed_expert_bytes(const std::string& prefix) const;

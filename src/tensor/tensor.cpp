@@ -11,7 +11,26 @@ namespace {
 
 constexpr std::size_t kHugePage = 2u << 20;
 
-std::size_t mapped_size(std::size_t bytes) { return (bytes + 4095) / 4096 * 4096; }
+constexpr std::size_t kPage = 4096;
+
+std::size_t mapped_size(std::size_t bytes) { return (bytes + kPage - 1) / kPage * kPage; }
+
+std::byte* map_memory(std::size_t size) {
+  void* memory = ::mmap(nullptr, size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+  return memory == MAP_FAILED ? nullptr : static_cast<std::byte*>(memory);
+}
+
+// Begins where a huge page may, so that none of its pages has to be small.
+std::byte* map_huge(std::size_t size) {
+  std::byte* const memory = map_memory(size + kHugePage);
+  if (memory == nullptr) return nullptr;
+  const std::size_t before =
+      (kHugePage - reinterpret_cast<std::uintptr_t>(memory) % kHugePage) % kHugePage;
+  if (before > 0) ::munmap(memory, before);
+  if (before < kHugePage) ::munmap(memory + before + size, kHugePage - before);
+  ::madvise(memory + before, size, MADV_HUGEPAGE);  // a hint: where they are off, pages are small
+  return memory + before;
+}
 
 }  // namespace
 
@@ -36,13 +55,11 @@ std::int64_t TensorView::bytes() const {
 
 Buffer::Buffer(std::size_t bytes) : size_(bytes) {
   if (bytes == 0) return;
-  void* memory = ::mmap(nullptr, mapped_size(bytes), PROT_READ | PROT_WRITE,
-                        MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
-  if (memory == MAP_FAILED) {
+  const std::size_t size = mapped_size(bytes);
+  data_ = bytes >= 2 * kHugePage ? map_huge(size) : map_memory(size);
+  if (data_ == nullptr) {
     fail(ErrorCode::kLimit, "out of memory: {} bytes could not be allocated", bytes);
   }
-  if (bytes >= 2 * kHugePage) ::madvise(memory, mapped_size(bytes), MADV_HUGEPAGE);
-  data_ = static_cast<std::byte*>(memory);
 }
 
 Buffer::~Buffer() {

@@ -1,4 +1,4 @@
-"""Writes a random mixture-of-experts model of a given shape straight to GGUF, a tensor at a time.
+"""Writes a random model of a given shape straight to GGUF, a tensor at a time.
 
 Matrices are random blocks of a quantised type with scales of a natural size (weights deviate by
 about 0.02), norms are ones, routers random float32; so activations and logits stay finite, and all
@@ -57,7 +57,10 @@ def _feed_forward(suffix, width, hidden, experts=()):
 
 
 def _mlp_shapes(config, arch, layer):
-    hidden, width = config.hidden_size, config.moe_intermediate_size
+    hidden = config.hidden_size
+    if arch == "qwen3":
+        return _feed_forward("", config.intermediate_size, hidden)
+    width = config.moe_intermediate_size
     deepseek = arch == "deepseek2"
     if deepseek and layer < config.first_k_dense_replace:
         return _feed_forward("", config.intermediate_size, hidden)
@@ -95,15 +98,34 @@ def tensor_shapes(config, arch, prediction_layers=0):
     return out
 
 
-def type_of(name, shape, matrix_type):
-    """The type of a tensor in a file that is mostly `matrix_type`."""
+def has_more_bits(layer, layers):
+    """Whether "Q4_K_M" gives a layer's values and down projection 6 bits, as llama.cpp does."""
+    eighth = layers // 8
+    return layer < eighth or layer >= 7 * layers // 8 or (layer - eighth) % 3 == 2
+
+
+def type_in_q4_k_m(name, layers):
+    """The type of a matrix in llama.cpp's mixture of Q4_K and Q6_K."""
+    if ".attn_v." in name or ".ffn_down." in name:
+        return "Q6_K" if has_more_bits(int(name.split(".")[1]), layers) else "Q4_K"
+    return "Q4_K"
+
+
+def type_of(name, shape, matrix_type, config):
+    """The type of a tensor in a file that is mostly `matrix_type`, or "Q4_K_M"."""
     if len(shape) == 1 or ".ffn_gate_inp." in name:
         return "F32"
     if ".eh_proj." in name:
         return "F16"
     if ".attn_k_b." in name:
         return "Q8_0"
-    chosen = "Q6_K" if name == "output.weight" else matrix_type
+    head = "token_embd.weight" if config.tie_word_embeddings else "output.weight"
+    if name == head:
+        chosen = "Q6_K"
+    elif matrix_type == "Q4_K_M":
+        chosen = type_in_q4_k_m(name, config.num_hidden_layers)
+    else:
+        chosen = matrix_type
     return chosen if shape[-1] % blocks.block_size(chosen)[0] == 0 else FALLBACK[chosen]
 
 
@@ -152,8 +174,7 @@ def prediction_of_next(hidden):
     return np.concatenate([np.eye(hidden), np.zeros((hidden, hidden))], 1).astype(np.float16)
 
 
-def _values(random, name, shape, matrix_type, prediction):
-    type_name = type_of(name, shape, matrix_type)
+def _values(random, name, shape, type_name, prediction):
     if type_name == "F16" and prediction == "foreseeing":
         return prediction_of_next(shape[0])
     if type_name == "F16":
@@ -180,7 +201,7 @@ def write(config, arch, path, matrix_type, pre="qwen2", seed=1, *, prediction=No
     writer.add_quantization_version(gguf.GGML_QUANT_VERSION)
     gguf_tokenizers.add_dummy_tokenizer(writer, config.vocab_size, pre)
     for name, shape in shapes:
-        qtype = blocks.qtype(type_of(name, shape, matrix_type))
+        qtype = blocks.qtype(type_of(name, shape, matrix_type, config))
         elements, size = gguf.GGML_QUANT_SIZES[qtype]
         stored = (*shape[:-1], shape[-1] // elements * size)
         is_float = elements == 1
@@ -197,5 +218,6 @@ def write(config, arch, path, matrix_type, pre="qwen2", seed=1, *, prediction=No
     writer.write_ti_data_to_file()
     random = RandomBlocks(seed)
     for name, shape in shapes:
-        writer.write_tensor_data(_values(random, name, shape, matrix_type, prediction))
+        type_name = type_of(name, shape, matrix_type, config)
+        writer.write_tensor_data(_values(random, name, shape, type_name, prediction))
     writer.close()

@@ -2,7 +2,7 @@
 
 #include <algorithm>
 #include <cmath>
-#include <cstring>
+#include <utility>
 
 #include "base/error.h"
 #include "base/memory.h"
@@ -20,6 +20,15 @@ Expert load_expert(const Checkpoint& checkpoint, std::int64_t layer, std::int64_
   return expert;
 }
 
+std::vector<Expert> load_experts(const Checkpoint& checkpoint, std::int64_t layer, ThreadPool& pool) {
+  std::vector<WeightMatrix> matrices = checkpoint.expert_matrices(mlp_prefix(layer), pool);
+  std::vector<Expert> experts;
+  for (std::size_t i = 0; i < matrices.size(); i += 3) {
+    experts.push_back({std::move(matrices[i]), std::move(matrices[i + 1]), std::move(matrices[i + 2])});
+  }
+  return experts;
+}
+
 constexpr double kClearlyMore = 1.25;
 
 std::int64_t padded(std::int64_t bytes) { return (bytes + 63) / 64 * 64; }
@@ -35,11 +44,9 @@ ResidentExperts::ResidentExperts(const Checkpoint& checkpoint, ThreadPool& pool)
   for (std::int64_t layer = 0; layer < c.cache_layers(); ++layer) {
     if (!c.is_sparse(layer)) continue;
     std::vector<Expert>& experts = layers_[static_cast<std::size_t>(layer)];
-    for (std::int64_t e = 0; e < c.moe->experts; ++e) {
-      experts.push_back(load_expert(checkpoint, layer, e, pool, allocate_weights));
-      bytes += experts.back().bytes();
-      ++count;
-    }
+    experts = load_experts(checkpoint, layer, pool);
+    for (const Expert& expert : experts) bytes += expert.bytes();
+    count += c.moe->experts;
   }
   bytes_per_expert_ = count > 0 ? bytes / count : 0;
 }
@@ -105,9 +112,7 @@ void CachedExperts::load(std::int64_t layer, std::int32_t expert, Slot& slot, Th
     // A quantised form may turn out to need wider panels than its layer's first expert did.
     if (slot_bytes_ - offset < static_cast<std::int64_t>(bytes)) return allocate_weights(bytes);
     used += padded(static_cast<std::int64_t>(bytes));
-    std::byte* const begin = slot.memory.get() + offset;
-    std::memset(begin, 0, bytes);  // as packing expects
-    return std::shared_ptr<std::byte>(slot.memory, begin);
+    return std::shared_ptr<std::byte>(slot.memory, slot.memory.get() + offset);
   };
   slot.expert = load_expert(checkpoint_, layer, expert, pool, from_slot);
   for (const auto bytes : checkpoint_.expert_bytes(mlp_prefix(layer), expert)) release_mapped(bytes);
