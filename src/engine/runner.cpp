@@ -14,6 +14,30 @@ std::int64_t logit_chunk(std::int64_t vocab_size, std::int64_t chunk) {
 
 }  // namespace
 
+// What a call appends to its sequences: taken back, with the batch, unless all of it was computed.
+class Runner::Appended {
+ public:
+  Appended(Runner& runner, std::span<Sequence* const> sequences) : runner_(runner) {
+    lengths_.reserve(sequences.size());
+    for (Sequence* const sequence : sequences)
+      lengths_.emplace_back(sequence, sequence->cache.length());
+  }
+  ~Appended() {
+    if (is_kept_) return;
+    runner_.batch_.tokens.clear();
+    for (const auto& [sequence, length] : lengths_) truncate(*sequence, length);
+  }
+  Appended(const Appended&) = delete;
+  Appended& operator=(const Appended&) = delete;
+
+  void keep() { is_kept_ = true; }
+
+ private:
+  Runner& runner_;
+  std::vector<std::pair<Sequence*, std::int64_t>> lengths_;
+  bool is_kept_ = false;
+};
+
 Runner::Runner(const Model& model, ThreadPool& pool, std::int64_t chunk)
     : model_(model), pool_(pool), chunk_(chunk), workspace_(model.make_workspace()) {
   SAMPAN_CHECK(chunk >= 1);
@@ -43,8 +67,8 @@ void Runner::append(Sequence& sequence, std::span<const std::int32_t> ids,
     token.sequence = &sequence.cache.pages();
     batch_.tokens.push_back(token);
   }
-  sequence.cache.set_length(end);
   sequence.ids.insert(sequence.ids.end(), ids.begin(), ids.end());
+  sequence.cache.set_length(end);
 }
 
 std::span<const float> Runner::run(DType kv_dtype) {
@@ -60,14 +84,13 @@ void Runner::prefill_chunks(Sequence& sequence, std::span<const std::int32_t> id
                             std::int64_t chunk, bool all_logits, const LogitsVisitor& visit,
                             const HiddenVisitor& visit_hidden) {
   check_ids(ids);
+  Sequence* const sequences[] = {&sequence};
+  Appended appended(*this, sequences);
   const std::int64_t before = sequence.cache.length();
   const std::int64_t length = before + static_cast<std::int64_t>(ids.size());
   const auto size = static_cast<std::int64_t>(ids.size());
   for (std::int64_t begin = 0; begin < size; begin += chunk) {
-    if (interrupted_ && interrupted_()) {
-      truncate(sequence, before);
-      fail(ErrorCode::kCancelled, "interrupted");
-    }
+    if (interrupted_ && interrupted_()) fail(ErrorCode::kCancelled, "interrupted");
     const std::int64_t count = std::min(chunk, size - begin);
     append(sequence, ids.subspan(static_cast<std::size_t>(begin), static_cast<std::size_t>(count)),
            length);
@@ -80,6 +103,7 @@ void Runner::prefill_chunks(Sequence& sequence, std::span<const std::int32_t> id
     if (!logits.empty()) visit(begin, logits);
     if (visit_hidden) visit_hidden(before + begin, hidden_);
   }
+  appended.keep();
 }
 
 std::span<const float> Runner::prefill(Sequence& sequence, std::span<const std::int32_t> ids,
@@ -106,17 +130,22 @@ std::span<const float> Runner::decode(std::span<Sequence* const> sequences,
                                       std::span<const std::int32_t> ids) {
   SAMPAN_CHECK(sequences.size() == ids.size());
   check_ids(ids);
+  Appended appended(*this, sequences);
   for (std::size_t i = 0; i < sequences.size(); ++i) {
     SAMPAN_CHECK(sequences[i]->cache.dtype() == sequences[0]->cache.dtype());
     append(*sequences[i], ids.subspan(i, 1), sequences[i]->cache.length() + 1);
   }
   for (Batch::Token& token : batch_.tokens) token.wants_logits = true;
-  return run(sequences[0]->cache.dtype());
+  const std::span<const float> logits = run(sequences[0]->cache.dtype());
+  appended.keep();
+  return logits;
 }
 
 Runner::Rows Runner::decode_run(Sequence& sequence, std::span<const std::int32_t> ids,
                                 bool with_hidden) {
   check_ids(ids);
+  Sequence* const sequences[] = {&sequence};
+  Appended appended(*this, sequences);
   for (std::size_t i = 0; i < ids.size(); ++i)
     append(sequence, ids.subspan(i, 1), sequence.cache.length() + 1);
   for (Batch::Token& token : batch_.tokens) {
@@ -124,6 +153,7 @@ Runner::Rows Runner::decode_run(Sequence& sequence, std::span<const std::int32_t
     token.wants_hidden = with_hidden;
   }
   const std::span<const float> logits = run(sequence.cache.dtype());
+  appended.keep();
   return {logits, hidden_};
 }
 

@@ -23,7 +23,8 @@ struct Sequence {
 // Forgets the ids from `length` on.
 void truncate(Sequence& sequence, std::int64_t length);
 
-// Runs sequences through a model on a thread pool. Not thread-safe.
+// Runs sequences through a model on a thread pool. A call that throws leaves its sequences as they
+// were before it, and the runner fit for the next. Not thread-safe.
 class Runner {
  public:
   // Tokens of a prompt that one forward takes; bounds the workspace. Results do not depend on it.
@@ -73,11 +74,12 @@ class Runner {
                std::span<const float> hidden, bool wants_last);
   std::int64_t chunk() const { return chunk_; }
 
-  // Asked between the chunks of a prompt; true stops it with Error kCancelled and leaves the
-  // sequence as before the call.
+  // Asked between the chunks of a prompt; true stops it with Error kCancelled.
   void set_interrupt(std::function<bool()> interrupted) { interrupted_ = std::move(interrupted); }
 
  private:
+  class Appended;
+
   void check_ids(std::span<const std::int32_t> ids) const;
   void append(Sequence& sequence, std::span<const std::int32_t> ids, std::int64_t rope_length);
   std::span<const float> run(DType kv_dtype);

@@ -12,6 +12,32 @@
 namespace sampan {
 namespace {
 
+// A model whose forward fails once `forwards_left` of them were computed.
+class FailingModel : public Model {
+ public:
+  explicit FailingModel(const Model& model) : model_(model) {}
+
+  const ModelConfig& config() const override { return model_.config(); }
+  std::int64_t kv_page_bytes(DType kv_dtype) const override { return model_.kv_page_bytes(kv_dtype); }
+  std::unique_ptr<Workspace> make_workspace() const override { return model_.make_workspace(); }
+  std::int64_t bytes_per_token() const override { return model_.bytes_per_token(); }
+  std::int64_t macs_per_token() const override { return model_.macs_per_token(); }
+  DType default_kv_dtype() const override { return model_.default_kv_dtype(); }
+  void forward(const Batch& batch, DType kv_dtype, Workspace& workspace, ThreadPool& pool, ForwardOutput output) const override {
+    if (forwards_left == 0) fail(ErrorCode::kIo, "the weights cannot be read");
+    --forwards_left;
+    model_.forward(batch, kv_dtype, workspace, pool, output);
+  }
+  void forward_mtp(const Batch& batch, const float* hidden, DType kv_dtype, Workspace& workspace, ThreadPool& pool, ForwardOutput output) const override {
+    model_.forward_mtp(batch, hidden, kv_dtype, workspace, pool, output);
+  }
+
+  mutable int forwards_left = 1 << 20;
+
+ private:
+  const Model& model_;
+};
+
 class RunnerTest : public ::testing::Test {
  protected:
   ThreadPool pool_{2};
@@ -41,6 +67,40 @@ TEST_F(RunnerTest, AnInterruptedPromptLeavesTheSequenceAsItWas) {
   runner_.set_interrupt({});
   const std::span<const float> logits = runner_.prefill(sequence_, prompt);
   EXPECT_EQ(logits.size(), static_cast<std::size_t>(model_->config().vocab_size));
+}
+
+TEST_F(RunnerTest, AFailedForwardLeavesTheSequencesAsTheyWere) {
+  FailingModel failing(*model_);
+  Runner runner(failing, pool_, 8);
+  Sequence other(*model_, DType::kF32);
+  Sequence* const both[] = {&sequence_, &other};
+  const std::vector<std::int32_t> prompt = {1, 2, 3}, more(20, 5), two = {6, 7};
+  runner.prefill(sequence_, prompt);
+  runner.prefill(other, two);
+  const auto check = [&] {
+    EXPECT_EQ(sequence_.ids, prompt);
+    EXPECT_EQ(sequence_.cache.length(), 3);
+    EXPECT_EQ(other.ids, two);
+    EXPECT_EQ(other.cache.length(), 2);
+  };
+  failing.forwards_left = 1;  // the first chunk of three
+  EXPECT_THROW(runner.prefill(sequence_, more), Error);
+  check();
+  failing.forwards_left = 0;
+  EXPECT_THROW(runner.decode(both, two), Error);
+  check();
+  EXPECT_THROW(runner.decode_run(sequence_, two, false), Error);
+  check();
+  failing.forwards_left = 1 << 20;
+  EXPECT_THROW(runner.prefill_all_logits(sequence_, more, [](std::int64_t, std::span<const float>) { throw std::runtime_error("a visitor's"); }),
+               std::runtime_error);
+  check();
+  // The next call is as if nothing had been.
+  const std::span<const float> after = runner.prefill(sequence_, more);
+  Sequence fresh(*model_, DType::kF32);
+  runner_.prefill(fresh, prompt);
+  const std::span<const float> expected = runner_.prefill(fresh, more);
+  EXPECT_TRUE(std::equal(after.begin(), after.end(), expected.begin(), expected.end()));
 }
 
 TEST_F(RunnerTest, TruncatedTextIsForgotten) {
