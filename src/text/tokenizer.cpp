@@ -15,6 +15,9 @@ namespace {
 
 constexpr std::size_t kMaxTextBytes = std::numeric_limits<std::int32_t>::max();
 constexpr std::size_t kKeepScratchBytes = 4u << 20;
+// NFC makes UTF-8 shorter by no more: the worst are U+1FBE U+0308 U+0301, seven bytes that become
+// the two of U+0390.
+constexpr std::size_t kNfcShrinks = 4;
 
 // Text and which of it is trusted, as disjoint ascending ranges.
 struct MarkedText {
@@ -96,11 +99,13 @@ struct Tokenizer::State {
   std::vector<AddedToken> normalized_tokens;
   std::unordered_map<std::string_view, std::int32_t> added_ids;
   std::vector<bool> special;
+  std::size_t bytes_per_token = 0;  // that one token can stand for at most; 0: any number
 
   std::mutex mutex;
   std::vector<std::unique_ptr<Scratch>> idle;
 
   void add_tokens();
+  void measure_tokens();
   std::unique_ptr<Scratch> take_scratch();
   void encode(const MarkedText& marked, std::vector<std::int32_t>& ids);
   void encode_between(const MarkedText& marked, Scratch& scratch,
@@ -135,6 +140,24 @@ void Tokenizer::State::add_tokens() {
   for (const AddedToken& token : normalized_tokens) normalized.push_back(&token);
   raw_finder = AddedTokenFinder(std::move(raw));
   normalized_finder = AddedTokenFinder(std::move(normalized));
+}
+
+void Tokenizer::State::measure_tokens() {
+  const Vocabulary& vocabulary = *parts.vocabulary;
+  for (int byte = 0; byte < 256; ++byte) {
+    const bool is_in_utf8 = byte < 0xF5 && byte != 0xC0 && byte != 0xC1;
+    const char text = static_cast<char>(byte);
+    // A byte without a token is left out, or a run of them is one token.
+    if (is_in_utf8 && vocabulary.find({&text, 1}) == Vocabulary::kNone) return;
+  }
+  std::size_t longest = 1;
+  for (const AddedToken& token : parts.added_tokens) {
+    if (token.lstrip || token.rstrip) return;  // takes any amount of white space along
+    longest = std::max(longest, token.content.size());
+  }
+  for (std::size_t id = 0; id < vocabulary.size(); ++id)
+    longest = std::max(longest, vocabulary.bytes(static_cast<std::int32_t>(id)).size());
+  bytes_per_token = parts.nfc ? longest * kNfcShrinks : longest;
 }
 
 std::unique_ptr<Scratch> Tokenizer::State::take_scratch() {
@@ -221,6 +244,7 @@ void Tokenizer::State::encode_plain(std::string_view text, Scratch& scratch,
 
 Tokenizer::Tokenizer(TokenizerParts parts) : state_(std::make_unique<State>(std::move(parts))) {
   state_->add_tokens();
+  state_->measure_tokens();
 }
 
 Tokenizer::~Tokenizer() = default;
@@ -258,6 +282,11 @@ std::vector<std::int32_t> Tokenizer::encode(std::span<const TextPiece> pieces) c
   ids.reserve(size / 4 + 8);
   state_->encode(marked, ids);
   return ids;
+}
+
+std::size_t Tokenizer::least_tokens(std::size_t bytes) const {
+  const std::size_t most = state_->bytes_per_token;
+  return most == 0 ? 0 : bytes / most + (bytes % most == 0 ? 0 : 1);
 }
 
 std::string Tokenizer::decode(std::span<const std::int32_t> ids, bool skip_special) const {

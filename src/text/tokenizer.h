@@ -55,6 +55,10 @@ class Tokenizer {
   // trusted text, be it across pieces; all else is split and merged as if there were no borders.
   std::vector<std::int32_t> encode(std::span<const TextPiece> pieces) const;
 
+  // How many ids encode() gives at least for `bytes` of well-formed UTF-8, known without looking at
+  // them; 0 where nothing is sure.
+  std::size_t least_tokens(std::size_t bytes) const;
+
   // The bytes of the tokens, one after the other; the result may break UTF-8 at its ends. Ids
   // without a token give nothing. With skip_special, tokens that are special give nothing.
   std::string decode(std::span<const std::int32_t> ids, bool skip_special) const;

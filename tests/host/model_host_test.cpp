@@ -167,6 +167,15 @@ TEST(ModelHost, ErrorsSayWhatIsWrong) {
   ASSERT_TRUE(recorder->error);
   EXPECT_NE(std::string(recorder->error->what()).find("maximum context length is"),
             std::string::npos);
+  // A text of many megabytes is refused by its size, before it is tokenized.
+  for (const bool is_chat : {true, false}) {
+    InferenceRequest huge = chat(std::string(48 << 20, 'x'), 4);
+    if (!is_chat) huge.prompt = TextPrompt{std::string(48 << 20, 'x')};
+    const auto refused = run(host, huge);
+    ASSERT_TRUE(refused->error);
+    EXPECT_NE(std::string(refused->error->what()).find("your prompt has at least "), std::string::npos)
+        << refused->error->what();
+  }
   InferenceRequest bad = chat("hi", 4);
   bad.sampling.top_p = 2;
   EXPECT_EQ(run(host, bad)->error->code(), ErrorCode::kInvalidArgument);

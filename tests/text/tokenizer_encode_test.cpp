@@ -113,6 +113,34 @@ TEST(TokenizerEncode, TrustGoesThroughNormalization) {
       2 + 1 + 2 + plain.size());
 }
 
+TEST(TokenizerEncode, TheSizeOfATextBoundsItsTokens) {
+  const auto plain = load(byte_model(json::array({added_token("<|a long added token|>", 259)})));
+  EXPECT_EQ(plain->least_tokens(0), 0u);
+  EXPECT_EQ(plain->least_tokens(22), 1u);
+  EXPECT_EQ(plain->least_tokens(23), 2u);
+  EXPECT_EQ(plain->least_tokens(220), 10u);
+  for (const std::string& text : {std::string(1000, 'x'), std::string("<|a long added token|>"),
+                                  std::string("abcabcabc"), std::string()})
+    EXPECT_LE(plain->least_tokens(text.size()), plain->encode(text).size());
+
+  // White space that an added token takes along can be of any length.
+  EXPECT_EQ(load(byte_model(json::array({added("<mask>", 259, "lstrip")})))->least_tokens(1 << 20),
+            0u);
+  // Bytes without a token are left out.
+  json lacking = byte_model();
+  lacking["model"]["vocab"].erase("x");
+  EXPECT_EQ(load(lacking)->least_tokens(1 << 20), 0u);
+
+  json nfc = byte_model();
+  nfc["normalizer"] = {{"type", "NFC"}};
+  const auto composing = load(nfc);
+  std::string shrinking;
+  for (int i = 0; i < 100; ++i) shrinking += "\xE1\xBE\xBE\xCC\x88\xCC\x81";
+  EXPECT_EQ(composing->encode(shrinking).size(), 200u);
+  EXPECT_LE(composing->least_tokens(shrinking.size()), 200u);
+  EXPECT_EQ(composing->least_tokens(1200), 100u);
+}
+
 TEST(TokenizerEncode, ManyThreadsShareATokenizer) {
   const auto tokenizer = load_tokenizer(data_folder() / "qwen2");
   std::vector<std::string> texts;

@@ -15,10 +15,7 @@ constexpr std::int64_t kNoLimit = std::int64_t{1} << 40;
 void check_length(std::int64_t length, const std::optional<std::int64_t>& max_tokens,
                   std::int64_t context) {
   if (length < context || (length == context && max_tokens == 0)) return;
-  fail(ErrorCode::kLimit,
-       "This model's maximum context length is {} tokens. However, your prompt has {} tokens; "
-       "please shorten it.",
-       context, length);
+  fail_too_long(context, length);
 }
 
 }  // namespace
@@ -134,9 +131,9 @@ void InferenceRun::begin(const LoadedModel& model, double load_seconds,
     if (is_over_) return finish(lock);
   }
   try {
-    PreparedPrompt prompt = prepare_prompt(*model.text, request_.prompt);
-    check_length(static_cast<std::int64_t>(prompt.ids.size()), request_.max_tokens,
-                 model.engine->context_length());
+    const std::int64_t context = model.engine->context_length();
+    PreparedPrompt prompt = prepare_prompt(*model.text, request_.prompt, context);
+    check_length(static_cast<std::int64_t>(prompt.ids.size()), request_.max_tokens, context);
     submit(model, std::move(prompt.ids), prompt.opens_reasoning, load_seconds);
   } catch (const Error& error) {
     fail(error);

@@ -53,15 +53,13 @@ void PoolingRun::submit(const LoadedModel& model) {
   const std::int64_t context = model.engine->context_length();
   for (const PoolingRequest& request : requests_) {
     GenerationRequest generation;
-    generation.prompt = prepare_pooling_prompt(*model.text, request.prompt);
+    generation.prompt = prepare_pooling_prompt(*model.text, request.prompt,
+                                               request.truncate_tokens ? kAnyLength : context);
     const auto length = static_cast<std::int64_t>(generation.prompt.size());
     if (request.truncate_tokens && length > *request.truncate_tokens) {
       generation.prompt.resize(static_cast<std::size_t>(*request.truncate_tokens));
     } else if (length > context) {
-      sampan::fail(ErrorCode::kLimit,
-                   "This model's maximum context length is {} tokens. However, your input has {} "
-                   "tokens; please shorten it.",
-                   context, length);
+      fail_too_long(context, length);
     }
     generation.pooling = request.pooling;
     generation.probe_ids = request.probe_ids;
