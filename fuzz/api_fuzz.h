@@ -27,12 +27,13 @@ class Service : public InferenceService {
     info.vocabulary = 256;
     return info;
   }
-  std::shared_ptr<Inference> start(InferenceRequest request,
-                                   std::shared_ptr<InferenceSink> sink) override {
-    try {
-      answer(request, *sink);
-    } catch (const Error& error) {
-      sink->on_error(error);
+  std::shared_ptr<Inference> start_all(std::vector<InferencePart> parts) override {
+    for (const InferencePart& part : parts) {
+      try {
+        answer(part.request, *part.sink);
+      } catch (const Error& error) {
+        part.sink->on_error(error);
+      }
     }
     return std::make_shared<Nothing>();
   }

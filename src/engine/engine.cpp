@@ -119,24 +119,7 @@ class Engine::Impl {
 
   std::int64_t context_length() const { return context_; }
 
-  RequestId submit(GenerationRequest request, std::shared_ptr<GenerationSink> sink) {
-    check_request(request, model_.config().vocab_size, context_);
-    request.max_tokens =
-        std::min(request.max_tokens, context_ - static_cast<std::int64_t>(request.prompt.size()));
-    RequestId id = 0;
-    {
-      const std::lock_guard lock(mutex_);
-      if (is_stopping_) throw OverloadedError("the engine is shutting down");
-      if (metrics_.waiting + static_cast<std::int64_t>(inbox_.size()) >= options_.max_waiting) {
-        throw OverloadedError(
-            fmt::format("{} requests are waiting already; try again later", options_.max_waiting));
-      }
-      id = ++last_id_;
-      inbox_.push_back(std::make_unique<Task>(id, std::move(request), std::move(sink), kv_pool_));
-    }
-    changed_.notify_all();
-    return id;
-  }
+  std::vector<RequestId> submit(std::vector<Submission> together);
 
   void cancel(RequestId id) {
     {
@@ -210,6 +193,34 @@ class Engine::Impl {
 
   std::thread thread_;  // the last member: it uses all others
 };
+
+std::vector<Engine::RequestId> Engine::Impl::submit(std::vector<Submission> together) {
+  std::vector<std::unique_ptr<Task>> tasks;
+  for (auto& [request, sink] : together) {
+    check_request(request, model_.config().vocab_size, context_);
+    request.max_tokens =
+        std::min(request.max_tokens, context_ - static_cast<std::int64_t>(request.prompt.size()));
+    tasks.push_back(std::make_unique<Task>(0, std::move(request), std::move(sink), kv_pool_));
+  }
+  std::vector<RequestId> ids(tasks.size());
+  {
+    const std::lock_guard lock(mutex_);
+    if (is_stopping_) throw OverloadedError("the engine is shutting down");
+    const std::int64_t free = std::max<std::int64_t>(0, options_.max_running - metrics_.running);
+    const std::int64_t waiting = metrics_.waiting + static_cast<std::int64_t>(inbox_.size());
+    if (waiting >= options_.max_waiting + free) {
+      throw OverloadedError(
+          fmt::format("{} requests are waiting already; try again later", waiting));
+    }
+    inbox_.reserve(inbox_.size() + tasks.size());
+    for (std::size_t i = 0; i < tasks.size(); ++i) {
+      ids[i] = tasks[i]->id = ++last_id_;
+      inbox_.push_back(std::move(tasks[i]));
+    }
+  }
+  changed_.notify_all();
+  return ids;
+}
 
 void Engine::Impl::loop() {
   while (take_mail()) {
@@ -479,7 +490,13 @@ Engine::~Engine() = default;
 std::int64_t Engine::context_length() const { return impl_->context_length(); }
 
 Engine::RequestId Engine::submit(GenerationRequest request, std::shared_ptr<GenerationSink> sink) {
-  return impl_->submit(std::move(request), std::move(sink));
+  std::vector<Submission> one;
+  one.push_back({std::move(request), std::move(sink)});
+  return impl_->submit(std::move(one)).front();
+}
+
+std::vector<Engine::RequestId> Engine::submit(std::vector<Submission> together) {
+  return impl_->submit(std::move(together));
 }
 
 void Engine::cancel(RequestId id) { impl_->cancel(id); }

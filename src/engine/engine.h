@@ -3,6 +3,7 @@
 #include <chrono>
 #include <cstdint>
 #include <memory>
+#include <vector>
 
 #include "base/thread_pool.h"
 #include "engine/generation.h"
@@ -17,7 +18,7 @@ struct EngineOptions {
   DType kv_dtype = DType::kF16;
   std::int64_t kv_bytes = std::int64_t{1} << 30;  // that keys and values may take
   std::int64_t max_running = 128;                 // sequences that are computed side by side
-  std::int64_t max_waiting = 1024;                // requests beyond them
+  std::int64_t max_waiting = 1024;                // requests beyond them, where new ones come in
   std::int64_t max_step_tokens = 512;             // of one forward; results do not depend on it
   // While others generate, a step takes no more of a prompt than about this long takes to read.
   std::chrono::milliseconds prefill_slice{80};
@@ -56,6 +57,15 @@ class Engine {
   // for an id outside the vocabulary or an empty prompt, kLimit for a prompt that fills the
   // context, OverloadedError. The sink's calls may begin before submit returns.
   RequestId submit(GenerationRequest request, std::shared_ptr<GenerationSink> sink);
+
+  struct Submission {
+    GenerationRequest request;
+    std::shared_ptr<GenerationSink> sink;
+  };
+  // The same for requests that belong together, such as the choices of one answer: all of them are
+  // queued, or none where it throws. They come in where one would, so that what belongs together
+  // never meets the queue's limit by itself. Returns their ids in order.
+  std::vector<RequestId> submit(std::vector<Submission> together);
 
   // Ends a request between two steps; its sink is not called any more once the step that is under
   // way is done, and is released then. Ids that are done or unknown are ignored.

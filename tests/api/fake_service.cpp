@@ -39,10 +39,10 @@ class FakeInference : public Inference {
  public:
   explicit FakeInference(int& cancelled) : cancelled_(cancelled) {}
   void cancel() override {
-    sink = nullptr;
+    sinks.clear();
     ++cancelled_;
   }
-  std::shared_ptr<InferenceSink> sink;
+  std::vector<std::shared_ptr<InferenceSink>> sinks;
 
  private:
   int& cancelled_;
@@ -85,20 +85,27 @@ ServedModelInfo FakeService::model(const std::string& name) const {
   fail(ErrorCode::kNotFound, "The model `{}` does not exist.", printable(name));
 }
 
-std::shared_ptr<Inference> FakeService::start(InferenceRequest request,
-                                              std::shared_ptr<InferenceSink> sink) {
-  requests.push_back(request);
+std::shared_ptr<Inference> FakeService::start_all(std::vector<InferencePart> parts) {
   auto inference = std::make_shared<FakeInference>(cancelled);
+  for (InferencePart& part : parts) {
+    requests.push_back(part.request);
+    if (auto sink = answer(part.request, part.sink)) inference->sinks.push_back(std::move(sink));
+  }
+  return inference;
+}
+
+std::shared_ptr<InferenceSink> FakeService::answer(const InferenceRequest& request,
+                                                   const std::shared_ptr<InferenceSink>& sink) {
   if (script.error_at_start) {
     sink->on_error(*script.error_at_start);
-    return inference;
+    return nullptr;
   }
   PromptInfo info;
   try {
     info = tokenize(request.model, request.prompt);
   } catch (const Error& error) {
     sink->on_error(error);
-    return inference;
+    return nullptr;
   }
   sink->on_start(info);
   PromptReport report;
@@ -132,12 +139,11 @@ std::shared_ptr<Inference> FakeService::start(InferenceRequest request,
         usage.reasoning_tokens += static_cast<std::int64_t>(delta.tokens.size());
       if (!delta.tokens.empty()) sink->on_delta(delta);
       if (script.hangs) {
-        inference->sink = sink;
-        return inference;
+        return sink;
       }
       if (script.error_after_first) {
         sink->on_error(*script.error_after_first);
-        return inference;
+        return nullptr;
       }
     }
     AnswerEnd end;
@@ -147,7 +153,7 @@ std::shared_ptr<Inference> FakeService::start(InferenceRequest request,
     sink->on_answer_end(end);
   }
   sink->on_end(usage);
-  return inference;
+  return nullptr;
 }
 
 std::shared_ptr<Inference> FakeService::pool(std::vector<PoolingRequest> given, PoolingDone done) {

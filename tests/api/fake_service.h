@@ -45,8 +45,7 @@ class FakeService : public InferenceService {
 
   std::vector<ServedModelInfo> models() const override { return served; }
   ServedModelInfo model(const std::string& name) const override;
-  std::shared_ptr<Inference> start(InferenceRequest request,
-                                   std::shared_ptr<InferenceSink> sink) override;
+  std::shared_ptr<Inference> start_all(std::vector<InferencePart> parts) override;
   std::shared_ptr<Inference> pool(std::vector<PoolingRequest> requests, PoolingDone done) override;
   PromptInfo tokenize(const std::string& model,
                       const std::variant<ChatPrompt, TextPrompt, TokenPrompt>& prompt) override;
@@ -55,6 +54,11 @@ class FakeService : public InferenceService {
   std::string token_bytes(const std::string& model, std::int32_t id) override;
   std::optional<std::int32_t> token_id(const std::string& model, const std::string& token) override;
   void keep_alive(const std::string& model, std::chrono::milliseconds duration, bool load) override;
+
+ private:
+  // Returns the sink of a request that hangs.
+  std::shared_ptr<InferenceSink> answer(const InferenceRequest& request,
+                                        const std::shared_ptr<InferenceSink>& sink);
 };
 
 // What a client sees. Answers may come later, from another thread.

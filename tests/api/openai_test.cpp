@@ -466,5 +466,15 @@ TEST_F(OpenAi, Embeddings) {
   EXPECT_EQ(service.pooled.back().pooling, Pooling::kLastToken);
 }
 
+TEST(OpenAiCompletions, TooManyTextsAreRefusedWhole) {
+  FakeService service;
+  TestServer server(service);
+  const Json body = {{"prompt", std::vector<std::string>(1025, "a")}, {"n", 2}};
+  const auto refused = server.post("/v1/completions", body);
+  EXPECT_EQ(refused->status, 400);
+  EXPECT_EQ(refused->json()["error"]["param"], "prompt");
+  EXPECT_TRUE(service.requests.empty());
+}
+
 }  // namespace
 }  // namespace sampan

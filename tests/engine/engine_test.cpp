@@ -375,6 +375,49 @@ TEST_P(OneModelTest, DeadlinesAndFullQueuesAreErrors) {
   EXPECT_NE(std::string(left->error->what()).find("shutting down"), std::string::npos);
 }
 
+TEST_P(OneModelTest, WhatBelongsTogetherIsQueuedWholeOrNotAtAll) {
+  EngineOptions o = options(64);
+  o.max_running = 1;
+  o.max_waiting = 2;
+  std::vector<std::shared_ptr<Recorder>> recorders;
+  const auto group = [&](std::size_t count) {
+    std::vector<Engine::Submission> together;
+    for (std::size_t i = 0; i < count; ++i)
+      together.push_back(
+          {request(10, 2, i), recorders.emplace_back(std::make_shared<Recorder>())});
+    return together;
+  };
+  const auto first = std::make_shared<Recorder>();
+  first->delay_per_token = std::chrono::milliseconds(5);
+  Engine engine(*model_, pool_, nullptr, o);
+  const auto running = engine.submit(request(10, 3000, 1), first);
+  first->wait_for_tokens(1);
+  std::vector<Engine::Submission> bad = group(3);
+  bad[2].request.prompt.clear();
+  EXPECT_THROW(engine.submit(std::move(bad)), Error);
+  EXPECT_EQ(engine.metrics().waiting, 0);
+  recorders.clear();
+  const std::vector<Engine::RequestId> ids = engine.submit(group(5));
+  EXPECT_EQ(ids.size(), 5u);
+  EXPECT_EQ(engine.metrics().waiting, 5);
+  EXPECT_THROW(engine.submit(group(2)), OverloadedError);
+  EXPECT_THROW(engine.submit(request(10, 3, 4), std::make_shared<Recorder>()), OverloadedError);
+  EXPECT_EQ(engine.metrics().waiting, 5);
+  recorders.resize(5);
+  engine.cancel(running);
+  for (const auto& recorder : recorders) EXPECT_EQ(recorder->wait().tokens.size(), 2u);
+}
+
+TEST_P(OneModelTest, AServerWithoutAQueueStillAnswers) {
+  EngineOptions o = options(64);
+  o.max_running = 1;
+  o.max_waiting = 0;
+  Engine engine(*model_, pool_, nullptr, o);
+  const auto one = std::make_shared<Recorder>();
+  engine.submit(request(10, 3, 1), one);
+  EXPECT_EQ(one->wait().tokens.size(), 3u);
+}
+
 TEST_P(OneModelTest, ImportantRequestsGoFirst) {
   EngineOptions o = options(64);
   o.max_running = 1;

@@ -36,13 +36,13 @@ class Group : public std::enable_shared_from_this<Group> {
  private:
   class Sink;
 
-  void add(std::shared_ptr<Inference> inference);
+  void keep(std::shared_ptr<Inference> inference);
 
   std::shared_ptr<const ApiContext> context_;
   std::shared_ptr<Exchange> exchange_;
   std::mutex mutex_;  // guards what follows
   std::unique_ptr<AnswerWriter> writer_;
-  std::vector<std::shared_ptr<Inference>> inferences_;
+  std::shared_ptr<Inference> inference_;
   std::size_t open_;
   Usage usage_;
   bool is_over_ = false;
@@ -73,30 +73,28 @@ class Group::Sink : public InferenceSink {
 };
 
 void Group::run(std::vector<InferenceRequest> requests) {
+  std::vector<InferencePart> parts;
   for (std::size_t i = 0; i < requests.size(); ++i) {
-    {
-      const std::lock_guard lock(mutex_);
-      if (is_over_) return;
-    }
     const auto sink = std::make_shared<Sink>(shared_from_this(), static_cast<int>(i));
-    const auto watched = context_->metrics.watch(requests[i], sink);
-    add(context_->service.start(std::move(requests[i]), watched));
+    auto watched = context_->metrics.watch(requests[i], sink);
+    parts.push_back({std::move(requests[i]), std::move(watched)});
   }
+  keep(context_->service.start_all(std::move(parts)));
   // The requests keep the group as long as they run.
   exchange_->on_gone([weak = weak_from_this()] {
     if (const auto group = weak.lock()) group->cancel();
   });
 }
 
-void Group::add(std::shared_ptr<Inference> inference) {
+void Group::keep(std::shared_ptr<Inference> inference) {
   {
     const std::lock_guard lock(mutex_);
     if (!is_over_) {
-      inferences_.push_back(std::move(inference));
+      inference_ = std::move(inference);
       return;
     }
   }
-  inference->cancel();  // another one failed meanwhile; harmless for one that is done
+  inference->cancel();  // a part failed meanwhile; harmless for those that are done
 }
 
 void Group::end_part(const Usage& usage) {
@@ -112,7 +110,7 @@ void Group::end_part(const Usage& usage) {
   usage_.load_seconds = std::max(usage_.load_seconds, usage.load_seconds);
   if (--open_ != 0) return;
   is_over_ = true;
-  inferences_.clear();
+  inference_ = nullptr;
   try {
     writer_->end(usage_);
   } catch (...) {
@@ -120,28 +118,28 @@ void Group::end_part(const Usage& usage) {
   }
 }
 
-// The first request that fails ends the others. Only one ever gets past is_over_, so that no two
+// The first part that fails ends the others. Only one ever gets past is_over_, so that no two
 // failing requests wait for each other's lock in cancel().
 void Group::fail(const Error& error) {
-  std::vector<std::shared_ptr<Inference>> others;
+  std::shared_ptr<Inference> others;
   {
     const std::lock_guard lock(mutex_);
     if (is_over_) return;
     is_over_ = true;
-    others.swap(inferences_);
+    others.swap(inference_);
     writer_->error(to_api_error(error));
   }
-  for (const auto& inference : others) inference->cancel();
+  if (others) others->cancel();
 }
 
 void Group::cancel() {
-  std::vector<std::shared_ptr<Inference>> all;
+  std::shared_ptr<Inference> all;
   {
     const std::lock_guard lock(mutex_);
     is_over_ = true;
-    all.swap(inferences_);
+    all.swap(inference_);
   }
-  for (const auto& inference : all) inference->cancel();
+  if (all) all->cancel();
 }
 
 class Collector : public AnswerWriter {

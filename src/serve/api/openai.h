@@ -62,7 +62,10 @@ const char* finish_reason(StopReason reason);
 // A chunk as an event, padded by a field "obfuscation" so that its size tells little of its text's.
 std::string padded_event(const Json& chunk);
 
-// Texts and token ids as "prompt" and "input" have them: one or a list, at most 2,048.
+// Texts that one request may ask for: entries of a list, and for completions times n.
+inline constexpr std::size_t kMaxTexts = 2048;
+
+// Texts and token ids as "prompt" and "input" have them: one or a list of at most kMaxTexts.
 using TextInput = std::variant<TextPrompt, TokenPrompt>;
 std::vector<TextInput> text_inputs(const Body& body, std::string_view name);
 

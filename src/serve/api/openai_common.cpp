@@ -205,8 +205,6 @@ std::string padded_event(const Json& chunk) {
 
 namespace {
 
-constexpr std::size_t kMaxInputs = 2048;
-
 TokenPrompt token_prompt(const Body& body, std::string_view name, const Json& list) {
   TokenPrompt prompt;
   prompt.ids.reserve(list.size());
@@ -230,9 +228,9 @@ std::vector<TextInput> text_inputs(const Body& body, std::string_view name) {
                                   name));
   }
   if (value[0].is_number()) return {token_prompt(body, name, value)};
-  if (value.size() > kMaxInputs)
+  if (value.size() > kMaxTexts)
     body.refuse(name,
-                fmt::format("'{}' has {} entries, more than {}.", name, value.size(), kMaxInputs));
+                fmt::format("'{}' has {} entries, more than {}.", name, value.size(), kMaxTexts));
   std::vector<TextInput> inputs;
   for (const Json& one : value) {
     if (one.type() != value[0].type() || !(one.is_string() || one.is_array()))

@@ -1,3 +1,5 @@
+#include <fmt/core.h>
+
 #include <algorithm>
 
 #include "serve/api/openai.h"
@@ -302,7 +304,13 @@ void openai_completions(Call call) {
   common.id = form.id;
 
   std::vector<InferenceRequest> requests;
-  for (TextInput& input : text_inputs(body, "prompt")) {
+  std::vector<TextInput> inputs = text_inputs(body, "prompt");
+  if (inputs.size() * static_cast<std::size_t>(common.choices) > kMaxTexts) {
+    body.refuse("prompt", fmt::format("'prompt' has {} entries and 'n' is {}: that is more than {} "
+                                      "texts in one request.",
+                                      inputs.size(), common.choices, kMaxTexts));
+  }
+  for (TextInput& input : inputs) {
     InferenceRequest request = common;
     form.texts.emplace_back();
     if (auto* const text = std::get_if<TextPrompt>(&input)) {

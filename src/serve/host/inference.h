@@ -120,7 +120,13 @@ class InferenceSink {
   virtual void on_error(const Error& error) = 0;
 };
 
-// A running request. Letting go of it does not end it.
+// One of the requests of a call, and where its answer goes.
+struct InferencePart {
+  InferenceRequest request;
+  std::shared_ptr<InferenceSink> sink;
+};
+
+// A running call. Letting go of it does not end it.
 class Inference {
  public:
   virtual ~Inference() = default;
@@ -177,10 +183,16 @@ class InferenceService {
   virtual ServedModelInfo model(const std::string& name) const = 0;
 
   // Renders, tokenizes and queues on the calling thread (loading the model first if need be: then
-  // it returns at once and the rest happens later). Errors go to the sink, whether they come now or
-  // later.
-  virtual std::shared_ptr<Inference> start(InferenceRequest request,
-                                           std::shared_ptr<InferenceSink> sink) = 0;
+  // it returns at once and the rest happens later). parts: at least one, all for the first one's
+  // model. They are queued all together, so that they cannot meet the queue's limit by themselves;
+  // where one of them cannot be, none is, and each sink is told why. Errors go to the sinks,
+  // whether they come now or later.
+  virtual std::shared_ptr<Inference> start_all(std::vector<InferencePart> parts) = 0;
+  std::shared_ptr<Inference> start(InferenceRequest request, std::shared_ptr<InferenceSink> sink) {
+    std::vector<InferencePart> one;
+    one.push_back({std::move(request), std::move(sink)});
+    return start_all(std::move(one));
+  }
 
   // done is called once, with a result for each request in order or an error.
   using PoolingDone = std::function<void(std::vector<PoolingResult> results, const Error* error)>;

@@ -1,6 +1,7 @@
 #include "serve/host/inference_run.h"
 
 #include <algorithm>
+#include <new>
 
 #include "base/error.h"
 #include "serve/host/prompt.h"
@@ -35,6 +36,7 @@ class InferenceRun::Choice : public GenerationSink {
 
   void on_prompt(const PromptReport& report) override {
     const std::unique_lock lock(run_->mutex_);
+    run_->start();
     if (run_->is_over_ || index_ != 0) return;
     run_->usage_.cached_tokens = report.cached_tokens;
     run_->tell([&](InferenceSink& sink) { sink.on_prompt(report); });
@@ -42,6 +44,7 @@ class InferenceRun::Choice : public GenerationSink {
 
   bool on_token(const ScoredToken& token) override {
     const std::unique_lock lock(run_->mutex_);
+    run_->start();
     if (run_->is_over_) return false;
     ++generated_;
     if (answer_.is_reasoning()) ++reasoning_tokens_;
@@ -123,21 +126,60 @@ class InferenceRun::Choice : public GenerationSink {
 InferenceRun::InferenceRun(InferenceRequest request, std::shared_ptr<InferenceSink> sink)
     : request_(std::move(request)), sink_(std::move(sink)) {}
 
-void InferenceRun::begin(const LoadedModel& model, double load_seconds,
-                         std::function<void()> on_over) {
+void InferenceRun::prepare(const LoadedModel& model, double load_seconds,
+                           const std::shared_ptr<void>& use,
+                           std::vector<Engine::Submission>& submissions) {
   {
-    std::unique_lock lock(mutex_);
-    on_over_ = std::move(on_over);
-    if (is_over_) return finish(lock);
+    const std::unique_lock lock(mutex_);
+    if (is_over_) return;
+    use_ = use;
   }
-  try {
-    const std::int64_t context = model.engine->context_length();
-    PreparedPrompt prompt = prepare_prompt(*model.text, request_.prompt, context);
-    check_length(static_cast<std::int64_t>(prompt.ids.size()), request_.max_tokens, context);
-    submit(model, std::move(prompt.ids), prompt.opens_reasoning, load_seconds);
-  } catch (const Error& error) {
-    fail(error);
+  const std::int64_t context = model.engine->context_length();
+  PreparedPrompt prompt = prepare_prompt(*model.text, request_.prompt, context);
+  check_length(static_cast<std::int64_t>(prompt.ids.size()), request_.max_tokens, context);
+  const GenerationRequest generation = this->generation(model, prompt.ids);
+  check_sampling(generation.sampling);
+
+  const std::unique_lock lock(mutex_);
+  if (is_over_) return;
+  usage_.prompt_tokens = static_cast<std::int64_t>(prompt.ids.size());
+  usage_.load_seconds = load_seconds;
+  info_ = PromptInfo{request_.model, std::move(prompt.ids), context, prompt.opens_reasoning,
+                     [text = model.text](std::int32_t id) {
+                       return std::string(text->tokenizer->token_bytes(id));
+                     }};
+  open_choices_ = request_.choices;
+  submitted_ = static_cast<std::size_t>(request_.choices);
+  for (int i = 0; i < request_.choices; ++i) {
+    GenerationRequest one = generation;
+    one.sampling.seed = choice_seed(generation.sampling.seed, i);
+    if (i > 0) one.prompt_logprobs = -1;
+    submissions.push_back({std::move(one), std::make_shared<Choice>(shared_from_this(), i, model,
+                                                                    prompt.opens_reasoning)});
   }
+}
+
+std::span<const Engine::RequestId> InferenceRun::queued(Engine& engine,
+                                                        std::span<const Engine::RequestId> ids) {
+  const std::unique_lock lock(mutex_);
+  const auto own = ids.first(submitted_);
+  if (is_over_) {  // cancelled meanwhile, or done already
+    for (const Engine::RequestId id : own) engine.cancel(id);
+  } else {
+    engine_ = &engine;
+    ids_.assign(own.begin(), own.end());
+    start();
+  }
+  return ids.subspan(submitted_);
+}
+
+// Tells the sink of the beginning, once: before the engine's first word, and not before the engine
+// has taken the request, so that nobody hears of a beginning when the queue is full.
+void InferenceRun::start() {
+  if (!info_) return;
+  const PromptInfo info = std::move(*info_);
+  info_.reset();
+  tell([&](InferenceSink& sink) { sink.on_start(info); });
 }
 
 GenerationRequest InferenceRun::generation(const LoadedModel& model,
@@ -159,32 +201,6 @@ GenerationRequest InferenceRun::generation(const LoadedModel& model,
   return generation;
 }
 
-void InferenceRun::submit(const LoadedModel& model, std::vector<std::int32_t> ids,
-                          bool opens_reasoning, double load_seconds) {
-  const GenerationRequest generation = this->generation(model, ids);
-  check_sampling(generation.sampling);
-  const std::unique_lock lock(mutex_);
-  if (is_over_) return;
-  usage_.prompt_tokens = static_cast<std::int64_t>(ids.size());
-  usage_.load_seconds = load_seconds;
-  const PromptInfo info = {request_.model, std::move(ids), model.engine->context_length(),
-                           opens_reasoning, [text = model.text](std::int32_t id) {
-                             return std::string(text->tokenizer->token_bytes(id));
-                           }};
-  engine_ = model.engine.get();
-  open_choices_ = request_.choices;
-  for (int i = 0; i < request_.choices && !is_over_; ++i) {
-    GenerationRequest one = generation;
-    one.sampling.seed = choice_seed(generation.sampling.seed, i);
-    if (i > 0) one.prompt_logprobs = -1;
-    ids_.push_back(engine_->submit(
-        std::move(one), std::make_shared<Choice>(shared_from_this(), i, model, opens_reasoning)));
-  }
-  // Only now, so that a queue that is full is told before anyone hears of a beginning; what the
-  // engine has to say meanwhile waits for the lock.
-  tell([&](InferenceSink& sink) { sink.on_start(info); });
-}
-
 void InferenceRun::end_choice(const AnswerEnd& end, std::int64_t reasoning_tokens) {
   usage_.completion_tokens += end.stats.generated_tokens;
   usage_.reasoning_tokens += reasoning_tokens;
@@ -199,14 +215,14 @@ void InferenceRun::end_choice(const AnswerEnd& end, std::int64_t reasoning_token
   }
 }
 
-// Lets go of the sink and tells the owner, once, with the lock given back.
+// Lets go of the sink and the model, once, with the lock given back.
 void InferenceRun::finish(std::unique_lock<std::recursive_mutex>& lock) {
   if (!is_over_) return;
-  const auto on_over = std::exchange(on_over_, nullptr);
+  // Let go of behind the lock: the model may go with it.
+  const auto use = std::exchange(use_, nullptr);
   const auto sink = std::exchange(sink_, nullptr);
   engine_ = nullptr;
   lock.unlock();
-  if (on_over) on_over();
 }
 
 void InferenceRun::cancel_choices() {
@@ -229,6 +245,26 @@ void InferenceRun::cancel() {
   is_over_ = true;
   cancel_choices();
   finish(lock);
+}
+
+void begin_together(const std::vector<std::shared_ptr<InferenceRun>>& runs,
+                    const LoadedModel& model, double load_seconds,
+                    const std::shared_ptr<void>& use) {
+  const auto fail_all = [&](const Error& error) {
+    for (const auto& run : runs) run->fail(error);
+  };
+  std::vector<Engine::RequestId> ids;
+  try {
+    std::vector<Engine::Submission> submissions;
+    for (const auto& run : runs) run->prepare(model, load_seconds, use, submissions);
+    if (!submissions.empty()) ids = model.engine->submit(std::move(submissions));
+  } catch (const Error& error) {
+    return fail_all(error);
+  } catch (const std::bad_alloc&) {
+    return fail_all(Error(ErrorCode::kIo, "there is no memory for this request"));
+  }
+  std::span<const Engine::RequestId> left = ids;
+  for (const auto& run : runs) left = run->queued(*model.engine, left);
 }
 
 }  // namespace sampan

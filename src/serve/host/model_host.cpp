@@ -48,6 +48,18 @@ std::string gigabytes(std::int64_t bytes) {
   return fmt::format("{:.2f} GB", static_cast<double>(bytes) * 1e-9);
 }
 
+// The requests of one call.
+struct InferenceGroup : Inference {
+  void cancel() override {
+    for (const auto& run : runs) run->cancel();
+  }
+  void fail(const Error& error) {
+    for (const auto& run : runs) run->fail(error);
+  }
+
+  std::vector<std::shared_ptr<InferenceRun>> runs;  // set once, before anyone else sees them
+};
+
 }  // namespace
 
 std::vector<std::int32_t> end_ids(const ModelConfig& config, const GenerationDefaults& defaults,
@@ -450,22 +462,34 @@ ServedModelInfo ModelHost::model(const std::string& name) const {
   return info;
 }
 
-std::shared_ptr<Inference> ModelHost::start(InferenceRequest request,
-                                            std::shared_ptr<InferenceSink> sink) {
+std::shared_ptr<Inference> ModelHost::start_all(std::vector<InferencePart> parts) {
+  SAMPAN_CHECK(!parts.empty());
+  const std::string name = parts.front().request.model;
   std::shared_ptr<Served> served;
+  std::optional<Error> unknown;
   try {
-    served = find(request.model);
+    served = find(name);
   } catch (const Error& error) {
-    sink->on_error(error);
-    return std::make_shared<InferenceRun>(std::move(request), nullptr);
+    unknown = error;
   }
-  request.model = served->spec.name;
-  const auto run = std::make_shared<InferenceRun>(std::move(request), std::move(sink));
-  visit(served, {[this, served, run](const LoadedModel& model, double seconds) {
-                   run->begin(model, seconds, [this, served] { leave(served); });
+  const auto group = std::make_shared<InferenceGroup>();
+  for (InferencePart& part : parts) {
+    if (served) part.request.model = served->spec.name;
+    group->runs.push_back(
+        std::make_shared<InferenceRun>(std::move(part.request), std::move(part.sink)));
+  }
+  if (unknown) {
+    group->fail(*unknown);
+    return group;
+  }
+  visit(served, {[this, served, group](const LoadedModel& model, double seconds) {
+                   // The last run that is over leaves the model.
+                   const std::shared_ptr<void> use(nullptr,
+                                                   [this, served](void*) { leave(served); });
+                   begin_together(group->runs, model, seconds, use);
                  },
-                 [run](const Error& error) { run->fail(error); }});
-  return run;
+                 [group](const Error& error) { group->fail(error); }});
+  return group;
 }
 
 std::shared_ptr<Inference> ModelHost::pool(std::vector<PoolingRequest> requests, PoolingDone done) {

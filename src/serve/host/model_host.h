@@ -67,8 +67,7 @@ class ModelHost : public InferenceService {
 
   std::vector<ServedModelInfo> models() const override;
   ServedModelInfo model(const std::string& name) const override;
-  std::shared_ptr<Inference> start(InferenceRequest request,
-                                   std::shared_ptr<InferenceSink> sink) override;
+  std::shared_ptr<Inference> start_all(std::vector<InferencePart> parts) override;
   std::shared_ptr<Inference> pool(std::vector<PoolingRequest> requests, PoolingDone done) override;
   PromptInfo tokenize(const std::string& model,
                       const std::variant<ChatPrompt, TextPrompt, TokenPrompt>& prompt) override;

@@ -49,7 +49,7 @@ void PoolingRun::begin(const LoadedModel& model, std::function<void()> on_over) 
 }
 
 void PoolingRun::submit(const LoadedModel& model) {
-  std::vector<GenerationRequest> generations;
+  std::vector<Engine::Submission> submissions;
   const std::int64_t context = model.engine->context_length();
   for (const PoolingRequest& request : requests_) {
     GenerationRequest generation;
@@ -65,17 +65,16 @@ void PoolingRun::submit(const LoadedModel& model) {
     generation.probe_ids = request.probe_ids;
     generation.tenant = request.caller.key_id;
     generation.deadline = request.deadline;
-    generations.push_back(std::move(generation));
+    submissions.push_back({std::move(generation),
+                           std::make_shared<Item>(shared_from_this(), submissions.size())});
   }
   const std::unique_lock lock(mutex_);
   if (is_over_) return;
   engine_ = model.engine.get();
-  open_ = generations.size();
+  open_ = submissions.size();
   if (open_ == 0) return end(nullptr);
-  for (std::size_t i = 0; i < generations.size() && !is_over_; ++i) {
-    ids_.push_back(
-        engine_->submit(std::move(generations[i]), std::make_shared<Item>(shared_from_this(), i)));
-  }
+  // What the engine has to say meanwhile waits for the lock.
+  ids_ = engine_->submit(std::move(submissions));
 }
 
 void PoolingRun::leave() {
