@@ -7,6 +7,7 @@
 #include <cstdint>
 #include <cstdlib>
 #include <memory>
+#include <optional>
 #include <string>
 #include <string_view>
 
@@ -26,6 +27,10 @@ class Service : public InferenceService {
     info.embedding_length = 4;
     info.vocabulary = 256;
     return info;
+  }
+  std::optional<std::string> served_name(const std::string& name) const override {
+    if (!name.empty() && name != "m") return std::nullopt;
+    return "m";
   }
   std::shared_ptr<Inference> start_all(std::vector<InferencePart> parts) override {
     for (const InferencePart& part : parts) {

@@ -85,6 +85,14 @@ ServedModelInfo FakeService::model(const std::string& name) const {
   fail(ErrorCode::kNotFound, "The model `{}` does not exist.", printable(name));
 }
 
+std::optional<std::string> FakeService::served_name(const std::string& name) const {
+  try {
+    return model(name).name;
+  } catch (const Error&) {
+    return std::nullopt;
+  }
+}
+
 std::shared_ptr<Inference> FakeService::start_all(std::vector<InferencePart> parts) {
   auto inference = std::make_shared<FakeInference>(cancelled);
   for (InferencePart& part : parts) {

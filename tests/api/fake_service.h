@@ -45,6 +45,7 @@ class FakeService : public InferenceService {
 
   std::vector<ServedModelInfo> models() const override { return served; }
   ServedModelInfo model(const std::string& name) const override;
+  std::optional<std::string> served_name(const std::string& name) const override;
   std::shared_ptr<Inference> start_all(std::vector<InferencePart> parts) override;
   std::shared_ptr<Inference> pool(std::vector<PoolingRequest> requests, PoolingDone done) override;
   PromptInfo tokenize(const std::string& model,

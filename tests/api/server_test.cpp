@@ -182,6 +182,28 @@ TEST(ApiServer, StatusRoutes) {
     EXPECT_NE(metrics->body.find(line), std::string::npos) << line << metrics->body;
 }
 
+// What fails before a model has begun is counted under the model that it asked for, if there is
+// one; what clients make up is one series.
+TEST(ApiServer, FailuresAreCountedUnderServedNamesOnly) {
+  FakeService service;
+  TestServer server(service);
+  for (const char* const name : {"made-up-1", "made-up-2"})
+    server.post("/v1/completions", {{"prompt", "a"}, {"model", name}});
+  service.script.error_at_start = std::make_shared<OverloadedError>("full");
+  EXPECT_EQ(server.post("/v1/completions", {{"prompt", "a"}})->status, 503);
+  EXPECT_EQ(
+      server.post("/v1/completions", {{"prompt", "a"}, {"model", "fake-1b:latest"}})->status, 503);
+  const std::string text = server.send("GET", "/metrics")->body;
+  EXPECT_NE(text.find("vllm:request_success_total{model_name=\"unknown\",finished_reason=\"error\"} 2"),
+            std::string::npos)
+      << text;
+  EXPECT_NE(text.find("vllm:request_success_total{model_name=\"fake-1b\",finished_reason=\"error\"} 2"),
+            std::string::npos)
+      << text;
+  EXPECT_EQ(text.find("made-up"), std::string::npos);
+  EXPECT_EQ(text.find("model_name=\"\""), std::string::npos);
+}
+
 TEST(ApiServer, WorksOnThreadsOfItsOwn) {
   FakeService service;
   std::vector<std::shared_ptr<FakeExchange>> sent;

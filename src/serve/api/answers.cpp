@@ -73,10 +73,11 @@ class Group::Sink : public InferenceSink {
 };
 
 void Group::run(std::vector<InferenceRequest> requests) {
+  const auto model = context_->service.served_name(requests.front().model);
   std::vector<InferencePart> parts;
   for (std::size_t i = 0; i < requests.size(); ++i) {
     const auto sink = std::make_shared<Sink>(shared_from_this(), static_cast<int>(i));
-    auto watched = context_->metrics.watch(requests[i], sink);
+    auto watched = context_->metrics.watch(requests[i], model, sink);
     parts.push_back({std::move(requests[i]), std::move(watched)});
   }
   keep(context_->service.start_all(std::move(parts)));

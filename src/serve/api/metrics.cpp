@@ -105,10 +105,11 @@ struct Metrics::State {
 
 class Metrics::Sink : public InferenceSink {
  public:
-  Sink(std::shared_ptr<State> state, const InferenceRequest& request,
+  Sink(std::shared_ptr<State> state, const InferenceRequest& request, std::string model,
        std::shared_ptr<InferenceSink> next)
       : state_(std::move(state)),
         next_(std::move(next)),
+        model_(std::move(model)),
         arrival_(request.arrival),
         max_tokens_(request.max_tokens) {
     last_.resize(static_cast<std::size_t>(std::max(1, request.choices)));
@@ -118,7 +119,6 @@ class Metrics::Sink : public InferenceSink {
   }
 
   void on_start(const PromptInfo& info) override {
-    model_ = info.model;
     next_->on_start(info);
   }
   void on_prompt(const PromptReport& report) override { next_->on_prompt(report); }
@@ -176,7 +176,7 @@ class Metrics::Sink : public InferenceSink {
 
   std::shared_ptr<State> state_;
   std::shared_ptr<InferenceSink> next_;
-  std::string model_;  // "" until the service has found it: clients' words make no series
+  const std::string model_;
   Clock::time_point arrival_;
   std::optional<std::int64_t> max_tokens_;
   std::vector<Clock::time_point> last_;  // of each choice's tokens
@@ -192,8 +192,10 @@ Metrics::Metrics(std::function<std::vector<EngineGauges>()> read_engines)
 Metrics::~Metrics() = default;
 
 std::shared_ptr<InferenceSink> Metrics::watch(const InferenceRequest& request,
+                                              const std::optional<std::string>& served_name,
                                               std::shared_ptr<InferenceSink> next) {
-  return std::make_shared<Sink>(state_, request, std::move(next));
+  return std::make_shared<Sink>(state_, request, served_name.value_or("unknown"),
+                                std::move(next));
 }
 
 void Metrics::count_pooling(const std::string& model, std::int64_t prompt_tokens, double seconds) {

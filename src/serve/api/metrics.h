@@ -3,6 +3,7 @@
 #include <cstdint>
 #include <functional>
 #include <memory>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -26,9 +27,11 @@ class Metrics {
   explicit Metrics(std::function<std::vector<EngineGauges>()> read_engines = nullptr);
   ~Metrics();
 
-  // A sink that counts what passes on its way to `next`. A request whose sink is let go of before
-  // its end was aborted.
+  // A sink that counts what passes on its way to `next`, under the name of a served model; nothing
+  // where the request names none: clients' words make no series. A request whose sink is let go of
+  // before its end was aborted.
   std::shared_ptr<InferenceSink> watch(const InferenceRequest& request,
+                                       const std::optional<std::string>& served_name,
                                        std::shared_ptr<InferenceSink> next);
   // Texts that were read for vectors or logits.
   void count_pooling(const std::string& model, std::int64_t prompt_tokens, double seconds);

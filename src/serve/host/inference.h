@@ -181,6 +181,9 @@ class InferenceService {
 
   virtual std::vector<ServedModelInfo> models() const = 0;
   virtual ServedModelInfo model(const std::string& name) const = 0;
+  // The name of the served model that `name` (an alias, "" for the default) asks for; nothing where
+  // there is none. Cheap.
+  virtual std::optional<std::string> served_name(const std::string& name) const = 0;
 
   // Renders, tokenizes and queues on the calling thread (loading the model first if need be: then
   // it returns at once and the rest happens later). parts: at least one, all for the first one's

@@ -170,7 +170,8 @@ std::shared_ptr<ModelHost::Served> ModelHost::open(const ModelSpec& spec) const 
   return served;
 }
 
-std::shared_ptr<ModelHost::Served> ModelHost::find(const std::string& name) const {
+// Null where no served model goes by the name.
+std::shared_ptr<ModelHost::Served> ModelHost::look_up(const std::string& name) const {
   const Lock lock(mutex_);
   const std::string bare = name.ends_with(":latest") ? name.substr(0, name.size() - 7) : name;
   for (const auto& served : served_) {
@@ -182,7 +183,18 @@ std::shared_ptr<ModelHost::Served> ModelHost::find(const std::string& name) cons
       return served;
     }
   }
+  return nullptr;
+}
+
+std::shared_ptr<ModelHost::Served> ModelHost::find(const std::string& name) const {
+  if (auto served = look_up(name)) return served;
   fail(ErrorCode::kNotFound, "The model `{}` does not exist.", printable(name, 200));
+}
+
+std::optional<std::string> ModelHost::served_name(const std::string& name) const {
+  const std::shared_ptr<Served> served = look_up(name);
+  if (!served) return std::nullopt;
+  return served->info.name;
 }
 
 // Has the visit begin at once when the model is there, else once it is loaded. It counts as a use

@@ -67,6 +67,7 @@ class ModelHost : public InferenceService {
 
   std::vector<ServedModelInfo> models() const override;
   ServedModelInfo model(const std::string& name) const override;
+  std::optional<std::string> served_name(const std::string& name) const override;
   std::shared_ptr<Inference> start_all(std::vector<InferencePart> parts) override;
   std::shared_ptr<Inference> pool(std::vector<PoolingRequest> requests, PoolingDone done) override;
   PromptInfo tokenize(const std::string& model,
@@ -89,6 +90,7 @@ class ModelHost : public InferenceService {
   };
 
   std::shared_ptr<Served> open(const ModelSpec& spec) const;
+  std::shared_ptr<Served> look_up(const std::string& name) const;
   std::shared_ptr<Served> find(const std::string& name) const;
   void visit(const std::shared_ptr<Served>& served, Visit visit);
   void leave(const std::shared_ptr<Served>& served);
