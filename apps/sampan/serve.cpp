@@ -1,11 +1,11 @@
 #include <csignal>
 #include <cstdio>
 #include <memory>
-#include <nlohmann/json.hpp>
 
 #include "base/error.h"
 #include "commands.h"
 #include "serve/api/api_server.h"
+#include "serve_log.h"
 #include "serve_settings.h"
 
 namespace sampan {
@@ -20,21 +20,8 @@ struct ServeOptions {
 
 std::string gigabytes(std::int64_t bytes) { return fmt::format("{:.2f} GB", static_cast<double>(bytes) * 1e-9); }
 
-// A line a request, for machines; never what was asked or answered.
-void log_access(const HttpAccess& access) {
-  const auto now = std::chrono::system_clock::now().time_since_epoch();
-  nlohmann::ordered_json line = {{"time", std::chrono::duration<double>(now).count()},
-                                 {"request_id", access.request_id},
-                                 {"peer", access.peer},
-                                 {"method", access.method},
-                                 {"path", access.path},
-                                 {"status", access.status},
-                                 {"request_bytes", access.request_bytes},
-                                 {"response_bytes", access.response_bytes},
-                                 {"seconds", access.seconds}};
-  if (!access.is_whole) line["aborted"] = true;
-  std::fprintf(stderr, "%s\n", line.dump(-1, ' ', false, nlohmann::json::error_handler_t::replace).c_str());
-}
+// Nobody listens where the log is switched off.
+LogWriter log_of(const ServeSettings& settings) { return settings.log == "json" ? LogWriter(log_line) : LogWriter(); }
 
 std::vector<ApiKey> keys_of(const ServeSettings& settings) {
   std::vector<ApiKey> keys;
@@ -60,6 +47,7 @@ ApiOptions api_options(const ServeSettings& settings) {
   options.body_limit = settings.limits.body;
   options.api_sampling_defaults = settings.sampling_defaults == "api";
   options.deadline = settings.request_time;
+  options.log = log_of(settings);
   return options;
 }
 
@@ -122,20 +110,24 @@ sigset_t block_signals() {
 }
 
 // Keys, models and certificates anew; what cannot be read stays as it was.
-void reload(const ServeOptions& options, KeyRing& keys, ModelHost& host, HttpServer& server) {
+void reload(const ServeOptions& options, const LogWriter& log, KeyRing& keys, ModelHost& host, HttpServer& server) {
   try {
     const ServeSettings settings = resolve_serve_settings(options.config, options.given, options.models);
     keys.replace(keys_of(settings));
     host.replace_models(settings.models);
     server.reload_tls();
     std::fprintf(stderr, "sampan: keys, models and certificates were read again\n");
+    write_log(log, LogLevel::kInfo, "configuration reloaded", {{"models", static_cast<std::int64_t>(settings.models.size())}});
   } catch (const Error& error) {
     std::fprintf(stderr, "sampan: nothing is changed: %s\n", error.what());
+    write_log(log, LogLevel::kError, "reload failed", {{"error", error.what()}});
   }
 }
 
 void serve(const ServeOptions& options) {
-  const ServeSettings settings = resolve_serve_settings(options.config, options.given, options.models);
+  ServeSettings settings = resolve_serve_settings(options.config, options.given, options.models);
+  const LogWriter log = log_of(settings);
+  if (!options.check) settings.host.log = log;
   KeyRing keys(keys_of(settings));
   const sigset_t signals = block_signals();
   ModelHost host(settings.host, settings.models);
@@ -149,18 +141,24 @@ void serve(const ServeOptions& options) {
   }
   if (settings.preload) host.load(settings.models.front().name);
   const std::uint16_t port = server.listen(settings.listen);
-  print_first_steps(settings, url_of(settings, port));
+  const std::string url = url_of(settings, port);
+  print_first_steps(settings, url);
+  write_log(log, LogLevel::kInfo, "server started",
+            {{"version", SAMPAN_VERSION}, {"url", url}, {"models", static_cast<std::int64_t>(settings.models.size())}, {"threads", settings.host.threads}});
   while (true) {
     int signal = 0;
     ::sigwait(&signals, &signal);
     if (signal != SIGHUP) break;
-    reload(options, keys, host, server);
+    reload(options, log, keys, host, server);
   }
   std::fprintf(stderr, "sampan: draining; a second signal ends at once\n");
+  write_log(log, LogLevel::kInfo, "draining",
+            {{"requests", server.stats().requests}, {"longest_seconds", std::chrono::duration<double>(settings.drain_time).count()}});
   ::pthread_sigmask(SIG_UNBLOCK, &signals, nullptr);
   std::signal(SIGTERM, SIG_DFL);
-  server.drain(settings.drain_time);
+  const bool is_whole = server.drain(settings.drain_time);
   server.stop();
+  write_log(log, is_whole ? LogLevel::kInfo : LogLevel::kWarning, "server stopped", {{"all_requests_finished", is_whole}});
 }
 
 void run(const ServeOptions& options) {

@@ -134,7 +134,7 @@ std::vector<Setting> make_settings() {
       duration("write_stall", "Time that a client may leave an answer untaken", [](S& s) -> auto& { return s.limits.write_stall; }),
       count("max_connections", "Connections that are open at the same time", 1, 1 << 20, [](S& s) -> auto& { return s.limits.connections; }),
       duration("drain_time", "On SIGTERM, how long running requests may take to finish", [](S& s) -> auto& { return s.drain_time; }),
-      {"log", "text", "What is logged to standard error: json (a line a request, never its content) or none",
+      {"log", "text", "What is logged to standard error: json (a line an event and a request, never its content) or none",
        [](S& s, const std::string& v) { s.log = one_of(v, {"json", "none"}); }, [](const S& s) { return s.log; }},
   };
 }

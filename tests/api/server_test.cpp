@@ -204,6 +204,32 @@ TEST(ApiServer, FailuresAreCountedUnderServedNamesOnly) {
   EXPECT_EQ(text.find("model_name=\"\""), std::string::npos);
 }
 
+TEST(ApiServer, FailuresOfOurOwnAreLoggedWithoutTheRequest) {
+  FakeService service;
+  ApiOptions options = TestServer::on_this_thread();
+  std::vector<std::string> lines;
+  options.log = [&](LogLevel level, std::string_view message, const LogFields& fields) {
+    EXPECT_EQ(level, LogLevel::kError);
+    lines.emplace_back(message);
+    for (const auto& [name, value] : fields) lines.back() += " " + std::get<std::string>(value);
+  };
+  TestServer server(service, options);
+  const Json body = {{"prompt", "a secret"}};
+  service.script.error_at_start = std::make_shared<OverloadedError>("full");
+  EXPECT_EQ(server.post("/v1/completions", body)->status, 503);
+  EXPECT_EQ(server.post("/v1/completions", {{"prompt", 1.5}})->status, 400);
+  EXPECT_TRUE(lines.empty());
+  service.script.error_at_start = std::make_shared<Error>(ErrorCode::kIo, "the disk is gone");
+  EXPECT_EQ(server.post("/v1/completions", body)->status, 500);
+  service.pool_one = [](const PoolingRequest&) -> PoolingResult {
+    fail(ErrorCode::kIo, "the disk is gone");
+  };
+  EXPECT_EQ(server.post("/v1/embeddings", {{"input", "a secret"}})->status, 500);
+  EXPECT_EQ(lines, (std::vector<std::string>{
+                       "request failed req-1 /v1/completions the disk is gone",
+                       "request failed req-1 /v1/embeddings the disk is gone"}));
+}
+
 TEST(ApiServer, WorksOnThreadsOfItsOwn) {
   FakeService service;
   std::vector<std::shared_ptr<FakeExchange>> sent;

@@ -139,6 +139,29 @@ class ServeTest(CliTest):
         self.refused("run", "gpt-4", "hi", "--server", url, "--api-key", "k", says="does not exist")
         self.refused("run", "nano", "hi", "--server", "127.0.0.1:1", says="http://127.0.0.1:1/v1/chat/completions")
 
+    # Log
+
+    def test_the_log_is_json_without_content(self):
+        server = self.start()
+        self.assertEqual(self.ask(server, "POST", "/v1/chat/completions?secret=1", {**QUESTION, "max_tokens": 3})[0], 200)
+        server.send_signal(signal.SIGHUP)
+        self.wait_for(lambda: "configuration reloaded" in server.log.read_text())
+        server.terminate()
+        self.assertEqual(server.wait(30), 0)
+        text = server.log.read_text()
+        lines = [json.loads(line) for line in text.splitlines() if line.startswith("{")]
+        self.assertEqual([line["message"] for line in lines],
+                         ["model loaded", "server started", "request", "configuration reloaded", "draining", "server stopped"])  # fmt: skip
+        for line in lines:
+            self.assertEqual(line["level"], "info")
+            self.assertAlmostEqual(line["time"], time.time(), delta=600)
+        self.assertEqual((lines[0]["model"], lines[1]["models"], lines[2]["path"], lines[2]["status"]), ("nano", 1, "/v1/chat/completions", 200))
+        self.assertNotIn("secret", text)
+        self.assertEqual(text.count("48213"), 2)  # of the two commands that the program shows at its start
+        quiet = self.start("--log", "none")
+        self.ask(quiet, "GET", "/health")
+        self.assertNotIn("{\"level\"", quiet.log.read_text())
+
     # Signals and faults
 
     def test_sigterm_lets_streams_finish(self):

@@ -253,6 +253,28 @@ TEST(ModelHost, ModelsCanBeReplacedWhileTheyRun) {
   EXPECT_EQ(run(host, old)->error->code(), ErrorCode::kNotFound);
 }
 
+TEST(ModelHost, LoadsAndUnloadsAreLogged) {
+  std::mutex mutex;
+  std::vector<std::string> lines;
+  HostOptions options = small_host();
+  options.log = [&](LogLevel level, std::string_view message, const LogFields& fields) {
+    const std::lock_guard lock(mutex);
+    EXPECT_EQ(level, LogLevel::kInfo);
+    EXPECT_EQ(std::get<std::string>(fields.at(0).second), "nano");
+    lines.emplace_back(message);
+  };
+  const auto count = [&] {
+    const std::lock_guard lock(mutex);
+    return lines.size();
+  };
+  ModelHost host(options, {nano("nano")});
+  host.load("nano");
+  host.keep_alive("nano", std::chrono::milliseconds(0), false);
+  for (int i = 0; i < 2000 && count() < 2; ++i)
+    std::this_thread::sleep_for(std::chrono::milliseconds(2));
+  EXPECT_EQ(lines, (std::vector<std::string>{"model loaded", "model unloaded"}));
+}
+
 TEST(ModelHost, VectorsDoNotDependOnCompany) {
   ModelHost host(small_host(), {nano("nano")});
   const auto pool = [&](const std::vector<std::string>& texts, Pooling pooling) {

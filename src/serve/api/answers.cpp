@@ -26,7 +26,7 @@ class Group : public std::enable_shared_from_this<Group> {
       write(*writer_);
     } catch (...) {
       is_over_ = true;
-      writer_->error(to_api_error(std::current_exception()));
+      fail_writer(std::current_exception());
     }
   }
   void end_part(const Usage& usage);
@@ -37,6 +37,7 @@ class Group : public std::enable_shared_from_this<Group> {
   class Sink;
 
   void keep(std::shared_ptr<Inference> inference);
+  void fail_writer(const std::exception_ptr& failure);
 
   std::shared_ptr<const ApiContext> context_;
   std::shared_ptr<Exchange> exchange_;
@@ -115,8 +116,12 @@ void Group::end_part(const Usage& usage) {
   try {
     writer_->end(usage_);
   } catch (...) {
-    writer_->error(to_api_error(std::current_exception()));
+    fail_writer(std::current_exception());
   }
+}
+
+void Group::fail_writer(const std::exception_ptr& failure) {
+  writer_->error(log_failure(*context_, exchange_->request(), failure));
 }
 
 // The first part that fails ends the others. Only one ever gets past is_over_, so that no two
@@ -128,7 +133,7 @@ void Group::fail(const Error& error) {
     if (is_over_) return;
     is_over_ = true;
     others.swap(inference_);
-    writer_->error(to_api_error(error));
+    writer_->error(log_failure(*context_, exchange_->request(), error));
   }
   if (others) others->cancel();
 }

@@ -127,8 +127,8 @@ void ApiServer::Parts::handle(const std::shared_ptr<Exchange>& exchange) const {
                           caller(request).value_or(Caller{}),
                           {}});
   } catch (...) {
-    exchange->respond(
-        error_response(dialect, to_api_error(std::current_exception()), request.request_id));
+    const ApiError error = log_failure(*context, request, std::current_exception());
+    exchange->respond(error_response(dialect, error, request.request_id));
   }
 }
 

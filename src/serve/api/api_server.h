@@ -7,6 +7,7 @@
 #include <string>
 #include <string_view>
 
+#include "base/log.h"
 #include "serve/api/key_ring.h"
 #include "serve/api/metrics.h"
 #include "serve/host/inference.h"
@@ -33,6 +34,7 @@ struct ApiOptions {
   bool api_sampling_defaults = false;
   std::chrono::milliseconds heartbeat{15000};  // of streams that are silent
   std::chrono::milliseconds deadline{0};       // of a request; 0: none
+  LogWriter log;     // is told of answers that failed through no fault of the client
   std::string page;  // HTML of GET / for browsers; "" = Ollama's line for them as well
 };
 

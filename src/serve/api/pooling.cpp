@@ -61,7 +61,7 @@ class PoolingCall : public std::enable_shared_from_this<PoolingCall> {
  private:
   void take(std::vector<PoolingResult> results, const Error* error) {
     try {
-      if (error != nullptr) throw ApiError(to_api_error(*error));
+      if (error != nullptr) throw ApiError(log_failure(call_.api, call_.request(), *error));
       std::move(results.begin(), results.end(), std::back_inserter(results_));
       if (begun_ < requests_.size()) return next();
       const double seconds =
@@ -70,8 +70,9 @@ class PoolingCall : public std::enable_shared_from_this<PoolingCall> {
       call_.api.metrics.count_pooling(model_, prompt_tokens(results_), seconds);
       call_.respond(render_(results_, seconds));
     } catch (...) {
-      call_.respond(error_response(call_.dialect, to_api_error(std::current_exception()),
-                                   call_.request().request_id));
+      const ApiError failure =
+          log_failure(call_.api, call_.request(), std::current_exception());
+      call_.respond(error_response(call_.dialect, failure, call_.request().request_id));
     }
   }
 

@@ -1,6 +1,7 @@
 #include "serve/api/route.h"
 
 #include <algorithm>
+#include <typeinfo>
 
 #include "base/error.h"
 
@@ -32,7 +33,39 @@ bool matches(std::string_view pattern, std::string_view path, std::string& param
   return true;
 }
 
+void log_error(const ApiContext& context, const HttpRequest& request, const ApiError& told,
+               const std::string& what) {
+  if (told.status != 500) return;
+  write_log(context.options.log, LogLevel::kError, "request failed",
+            {{"request_id", request.request_id}, {"path", request.path}, {"error", what}});
+}
+
 }  // namespace
+
+ApiError log_failure(const ApiContext& context, const HttpRequest& request,
+                     const std::exception_ptr& caught) {
+  std::string what;
+  try {
+    std::rethrow_exception(caught);
+  } catch (const ApiError& error) {
+    return error;  // whoever threw it has decided, and logged
+  } catch (const Error& error) {
+    return log_failure(context, request, error);
+  } catch (const InternalError& error) {
+    what = error.what();
+  } catch (const std::exception& error) {
+    what = typeid(error).name();  // a library's words may quote the request
+  }
+  ApiError told = to_api_error(caught);
+  log_error(context, request, told, what);
+  return told;
+}
+
+ApiError log_failure(const ApiContext& context, const HttpRequest& request, const Error& error) {
+  ApiError told = to_api_error(error);
+  log_error(context, request, told, error.what());
+  return told;
+}
 
 Json Call::parse() const { return parse_json(request().body); }
 

@@ -1,6 +1,7 @@
 #pragma once
 
 #include <cstdint>
+#include <exception>
 #include <memory>
 #include <optional>
 #include <string>
@@ -19,6 +20,12 @@ struct ApiContext {
   Metrics& metrics;
   const ApiOptions options;
 };
+
+// Tells the log of a failure that is answered with 500: a bug of ours, or what the machine did
+// wrong. Nothing of the request but its id and path. Returns what the client is told.
+ApiError log_failure(const ApiContext& context, const HttpRequest& request,
+                     const std::exception_ptr& caught);
+ApiError log_failure(const ApiContext& context, const HttpRequest& request, const Error& error);
 
 struct Route;
 

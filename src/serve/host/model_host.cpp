@@ -273,6 +273,7 @@ void ModelHost::unload(Served& served, Lock& lock) {
   std::unique_ptr<LoadedModel> model = std::move(served.loaded);
   lock.unlock();
   model.reset();
+  write_log(options_.log, LogLevel::kInfo, "model unloaded", {{"model", served.info.name}});
   lock.lock();
   served.is_moving = false;
 }
@@ -321,6 +322,7 @@ bool ModelHost::load_next(Lock& lock) {
       error = Error(ErrorCode::kInvalidData, failure.what());
     }
     seconds = std::chrono::duration<double>(Clock::now() - begin).count();
+    log_load(*next, seconds, error);
     lock.lock();
     next->is_moving = false;
     next->loaded = std::move(model);
@@ -339,6 +341,18 @@ bool ModelHost::load_next(Lock& lock) {
   }
   lock.lock();
   return true;
+}
+
+void ModelHost::log_load(const Served& served, double seconds,
+                         const std::optional<Error>& error) const {
+  LogFields fields = {{"model", served.info.name}, {"seconds", seconds}};
+  if (error) {
+    fields.emplace_back("error", error->what());
+    write_log(options_.log, LogLevel::kError, "model could not be loaded", fields);
+  } else {
+    fields.emplace_back("bytes", served.plan.total());
+    write_log(options_.log, LogLevel::kInfo, "model loaded", fields);
+  }
 }
 
 std::unique_ptr<LoadedModel> ModelHost::load_now(const Served& served) {

@@ -8,6 +8,7 @@
 #include <mutex>
 #include <thread>
 
+#include "base/log.h"
 #include "base/thread_pool.h"
 #include "serve/host/inference_run.h"
 
@@ -30,6 +31,7 @@ struct HostOptions {
       0;  // bytes that all loaded models may take; 0: nine tenths of what the system has available
   std::chrono::milliseconds keep_alive{-1};
   EngineOptions engine;  // kv_dtype and kv_bytes are each model's
+  LogWriter log;         // is told of models that are loaded and unloaded
 };
 
 // What a model takes when it is loaded, known before.
@@ -100,6 +102,7 @@ class ModelHost : public InferenceService {
   bool make_room(const Served& served, Lock& lock);
   void unload(Served& served, Lock& lock);
   std::unique_ptr<LoadedModel> load_now(const Served& served);
+  void log_load(const Served& served, double seconds, const std::optional<Error>& error) const;
   std::optional<Clock::time_point> next_expiry() const;
   std::int64_t loaded_bytes() const;
   std::shared_ptr<const ModelText> text_of(Served& served) const;
