@@ -216,7 +216,7 @@ class Worker {
   void fetch_span(FileJob& job, Span& span, std::uint64_t& new_bytes) {
     SpanWriter writer(queue_, job, span);
     const auto direct = queue_.direct_url(job);
-    HttpRequest request = hub_.request(direct.value_or(job.url));
+    HubRequest request = hub_.request(direct.value_or(job.url));
     request.is_redirect_target = direct.has_value();
     const bool is_whole_file = writer.request_begin() == 0 && writer.request_end() == job.file.size;
     if (!is_whole_file) request.range = {writer.request_begin(), writer.request_end() - 1};

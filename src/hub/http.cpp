@@ -248,7 +248,7 @@ void set_options(CURL* handle, const NetworkTuning& tuning, const Url& url) {
 
 }  // namespace
 
-HttpHead HttpClient::send(const HttpRequest& request, const Url& url, bool was_redirected,
+HttpHead HttpClient::send(const HubRequest& request, const Url& url, bool was_redirected,
                           Transfer& transfer) {
   CURL* handle = static_cast<CURL*>(handle_);
   set_options(handle, tuning_, url);
@@ -296,7 +296,7 @@ HttpHead HttpClient::send(const HttpRequest& request, const Url& url, bool was_r
   return transfer.head;
 }
 
-HttpReply HttpClient::get(const HttpRequest& request, HttpSink& sink) {
+HttpReply HttpClient::get(const HubRequest& request, HttpSink& sink) {
   HttpReply reply;
   Url url = request.url;
   for (int hop = 0; hop <= kMaxRedirects; ++hop) {
@@ -319,7 +319,7 @@ HttpReply HttpClient::get(const HttpRequest& request, HttpSink& sink) {
        kMaxRedirects);
 }
 
-std::pair<HttpReply, std::string> HttpClient::get_text(const HttpRequest& request,
+std::pair<HttpReply, std::string> HttpClient::get_text(const HubRequest& request,
                                                        std::size_t max_bytes) {
   TextSink sink(max_bytes);
   HttpReply reply = get(request, sink);

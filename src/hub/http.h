@@ -72,7 +72,7 @@ struct HttpHead {
   const std::string* find(std::string_view name) const;
 };
 
-struct HttpRequest {
+struct HubRequest {
   Url url;
   Url endpoint;  // the hub's: what redirects are judged by
   std::optional<std::pair<std::uint64_t, std::uint64_t>> range;  // first and last byte
@@ -110,15 +110,15 @@ class HttpClient {
   // Sends the request and the redirected ones. A reply of any status but 408, 429 and 5xx comes
   // back as such. Throws TransientError, Error kNetwork for what no retry mends (a certificate, a
   // redirect loop), PullCancelled, or what the sink threw.
-  HttpReply get(const HttpRequest& request, HttpSink& sink);
+  HttpReply get(const HubRequest& request, HttpSink& sink);
 
   // The body of a 200 as text, at most max_bytes of it.
-  std::pair<HttpReply, std::string> get_text(const HttpRequest& request,
+  std::pair<HttpReply, std::string> get_text(const HubRequest& request,
                                              std::size_t max_bytes = 64u << 20);
 
  private:
   struct Transfer;
-  HttpHead send(const HttpRequest& request, const Url& url, bool was_redirected,
+  HttpHead send(const HubRequest& request, const Url& url, bool was_redirected,
                 Transfer& transfer);
 
   const NetworkTuning& tuning_;

@@ -42,7 +42,7 @@ ApiConnection::ApiConnection(const NetworkTuning& tuning, CancelCheck cancel,
       note_(std::move(note)),
       client_(tuning, cancel_) {}
 
-std::pair<HttpReply, std::string> ApiConnection::get_text(const HttpRequest& request) {
+std::pair<HttpReply, std::string> ApiConnection::get_text(const HubRequest& request) {
   for (int failures = 1;; ++failures) {
     try {
       return client_.get_text(request);
@@ -71,7 +71,7 @@ std::string HubClient::endpoint_text() const {
   return text;
 }
 
-HttpRequest HubClient::request(const Url& url) const {
+HubRequest HubClient::request(const Url& url) const {
   return {url, endpoint_, std::nullopt, &credentials_};
 }
 

@@ -28,7 +28,7 @@ class ApiConnection {
  public:
   ApiConnection(const NetworkTuning& tuning, CancelCheck cancel,
                 std::function<void(const std::string&)> note);
-  std::pair<HttpReply, std::string> get_text(const HttpRequest& request);
+  std::pair<HttpReply, std::string> get_text(const HubRequest& request);
 
  private:
   const NetworkTuning& tuning_;
@@ -55,7 +55,7 @@ class HubClient {
   const ModelName& name() const { return name_; }
   const Url& endpoint() const { return endpoint_; }
   std::string endpoint_text() const;  // without a trailing slash
-  HttpRequest request(const Url& url) const;
+  HubRequest request(const Url& url) const;
 
  protected:
   HubClient(const ModelName& name, const HubSettings& settings);
