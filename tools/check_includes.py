@@ -18,15 +18,16 @@ ALLOWED = {
     "hub": {"base"},
     "models": {"base", "tensor", "formats", "kernels"},
     "engine": {"base", "tensor", "kernels", "models"},
-    "serve/http": {"base"},
+    "serve/trace": {"base"},
+    "serve/http": {"base", "serve/trace"},
     "serve/host": {"base", "tensor", "formats", "kernels", "text", "models", "engine"},
-    "serve/api": {"base", "text", "engine", "serve/http", "serve/host"},
+    "serve/api": {"base", "text", "engine", "serve/trace", "serve/http", "serve/host"},
 }
 # Libraries that stop at the folders whose business they are.
 LIBRARIES = {
-    "nlohmann/": {"text", "hub", "models", "serve/host", "serve/api"},
+    "nlohmann/": {"text", "hub", "models", "serve/trace", "serve/host", "serve/api"},
     "simdjson": {"text", "formats"},
-    "curl/": {"hub"},
+    "curl/": {"hub", "serve/trace"},
     "boost/": {"serve/http"},
     "openssl/": {"hub", "serve/http", "serve/api"},
     "pcre2": {"text"},

@@ -7,6 +7,7 @@
 #include "serve/api/api_server.h"
 #include "serve_log.h"
 #include "serve_settings.h"
+#include "serve_trace.h"
 
 namespace sampan {
 namespace {
@@ -32,12 +33,13 @@ std::vector<ApiKey> keys_of(const ServeSettings& settings) {
   return keys;
 }
 
-HttpOptions http_options(const ServeSettings& settings) {
+HttpOptions http_options(const ServeSettings& settings, Tracer* tracer) {
   HttpOptions options;
   options.limits = settings.limits;
   options.cors_origins = settings.cors_origins;
   if (!settings.tls_certificate.empty()) options.tls = TlsFiles{settings.tls_certificate, settings.tls_key};
   if (settings.log == "json") options.log = log_access;
+  options.tracer = tracer;
   return options;
 }
 
@@ -130,11 +132,16 @@ void serve(const ServeOptions& options) {
   if (!options.check) settings.host.log = log;
   KeyRing keys(keys_of(settings));
   const sigset_t signals = block_signals();
+  const std::optional<TracePlan> traces = trace_plan(settings.trace);
+  const std::unique_ptr<Tracer> tracer = make_tracer(options.check ? std::nullopt : traces, log);  // before all that ends spans
   ModelHost host(settings.host, settings.models);
   print_plan(host);
-  Metrics metrics([&host] { return gauges_of(host); });
+  if (traces) std::fprintf(stderr, "traces go to %s\n", shown_url(traces->collector.url).c_str());
+  std::function<SpanCounts()> span_counts;
+  if (tracer) span_counts = [&tracer] { return tracer->counts(); };
+  Metrics metrics([&host] { return gauges_of(host); }, span_counts);
   ApiServer api(host, keys, api_options(settings), metrics);
-  HttpServer server(http_options(settings), api);
+  HttpServer server(http_options(settings, tracer.get()), api);
   if (options.check) {
     std::fprintf(stderr, "the configuration is in order\n");
     return;

@@ -24,6 +24,7 @@ void log_access(const HttpAccess& access) {
                       {"request_bytes", static_cast<std::int64_t>(access.request_bytes)},
                       {"response_bytes", static_cast<std::int64_t>(access.response_bytes)},
                       {"seconds", access.seconds}};
+  if (!access.trace_id.empty()) fields.emplace_back("trace_id", access.trace_id);
   if (!access.is_whole) fields.emplace_back("aborted", true);
   log_line(LogLevel::kInfo, "request", fields);
 }

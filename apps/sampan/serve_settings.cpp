@@ -9,6 +9,7 @@
 #include "base/mapped_file.h"
 #include "options.h"
 #include "serve_file.h"
+#include "serve_trace.h"
 
 namespace sampan {
 namespace {
@@ -96,6 +97,23 @@ Setting list(const char* key, const char* help, Member member) {
   return {key, "list", help, [=](ServeSettings& s, const std::string& v) { member(s).push_back(v); }, [](const ServeSettings&) { return std::string(); }};
 }
 
+// A setting that a standard's variables give as well.
+Setting also(std::vector<std::string> variables, Setting setting) {
+  setting.standard_variables = std::move(variables);
+  return setting;
+}
+
+// OpenTelemetry's variables have bare milliseconds.
+milliseconds time_or_milliseconds(const std::string& text) {
+  const bool is_bare = !text.empty() && text.find_first_not_of("0123456789") == std::string::npos;
+  return time(is_bare ? text + "ms" : text);
+}
+
+std::string lower(std::string text) {
+  std::transform(text.begin(), text.end(), text.begin(), [](unsigned char c) { return std::tolower(c); });
+  return text;
+}
+
 milliseconds keep_alive_time(const std::string& value) { return value == "forever" ? milliseconds(-1) : time(value); }
 
 std::vector<Setting> make_settings() {
@@ -136,7 +154,38 @@ std::vector<Setting> make_settings() {
       duration("drain_time", "On SIGTERM, how long running requests may take to finish", [](S& s) -> auto& { return s.drain_time; }),
       {"log", "text", "What is logged to standard error: json (a line an event and a request, never its content) or none",
        [](S& s, const std::string& v) { s.log = one_of(v, {"json", "none"}); }, [](const S& s) { return s.log; }},
+      also({"OTEL_EXPORTER_OTLP_ENDPOINT"}, text("otlp_endpoint", "URL of an OpenTelemetry collector that traces are sent to, below it at /v1/traces (OTLP/HTTP with JSON); none: no traces",
+                                                 [](S& s) -> auto& { return s.trace.endpoint; })),
+      also({"OTEL_EXPORTER_OTLP_TRACES_ENDPOINT"}, text("otlp_traces_endpoint", "The same for traces alone: the whole URL, used as it is", [](S& s) -> auto& { return s.trace.traces_endpoint; })),
+      also({"OTEL_EXPORTER_OTLP_TRACES_HEADERS", "OTEL_EXPORTER_OTLP_HEADERS"},
+           text("otlp_headers", "Headers for the collector: name=value,name=value with values percent-encoded", [](S& s) -> auto& { return s.trace.headers; })),
+      also({"OTEL_EXPORTER_OTLP_TRACES_PROTOCOL", "OTEL_EXPORTER_OTLP_PROTOCOL"},
+           text("otlp_protocol", "How the collector is spoken to; http/json is the only one", [](S& s) -> auto& { return s.trace.protocol; })),
+      also({"OTEL_EXPORTER_OTLP_TRACES_TIMEOUT", "OTEL_EXPORTER_OTLP_TIMEOUT"},
+           {"otlp_timeout", "time", "Longest time of one request to the collector; a bare number is milliseconds",
+            [](S& s, const std::string& v) { s.trace.timeout = time_or_milliseconds(v); }, [](const S& s) { return text_of(s.trace.timeout); }}),
+      also({"OTEL_EXPORTER_OTLP_TRACES_CERTIFICATE", "OTEL_EXPORTER_OTLP_CERTIFICATE"},
+           text("otlp_certificate", "PEM file of the authorities that the collector's certificate is checked with; none: the system's", [](S& s) -> auto& { return s.trace.certificate; })),
+      also({"OTEL_TRACES_EXPORTER"}, text("otel_traces_exporter", "otlp, or none for no traces whatever the other settings say", [](S& s) -> auto& { return s.trace.exporter; })),
+      also({"OTEL_SERVICE_NAME"}, {"otel_service_name", "text", "What the server is called in traces", [](S& s, const std::string& v) { s.trace.service_name = v; },
+                                   [](const S& s) { return s.trace.service_name.empty() ? "sampan" : s.trace.service_name; }}),
+      also({"OTEL_RESOURCE_ATTRIBUTES"}, text("otel_resource_attributes", "What traces say about the server besides: name=value,name=value", [](S& s) -> auto& { return s.trace.resource_attributes; })),
+      also({"OTEL_TRACES_SAMPLER"}, text("otel_traces_sampler", "Which traces are recorded: always_on, always_off, traceidratio, or with parentbased_ before it: those that the caller records",
+                                         [](S& s) -> auto& { return s.trace.sampler; })),
+      also({"OTEL_TRACES_SAMPLER_ARG"}, text("otel_traces_sampler_arg", "Part of the traces that traceidratio records, 0 to 1", [](S& s) -> auto& { return s.trace.sampler_argument; })),
+      also({"OTEL_SDK_DISABLED"}, {"otel_sdk_disabled", "yes|no", "No traces, whatever the other settings say", [](S& s, const std::string& v) { s.trace.is_disabled = yes_or_no(lower(v)); },
+                                   [](const S& s) { return s.trace.is_disabled ? "yes" : "no"; }}),
   };
+}
+
+// The environment's variable for a setting; empty ones of a standard count as not set.
+std::optional<std::string> variable_set(const Setting& setting) {
+  if (std::getenv(setting.variable().c_str()) != nullptr) return setting.variable();
+  for (const std::string& name : setting.standard_variables) {
+    const char* const value = std::getenv(name.c_str());
+    if (value != nullptr && *value != '\0') return name;
+  }
+  return std::nullopt;
 }
 
 // "a,b" → a, b.
@@ -207,6 +256,7 @@ void check(const ServeSettings& settings) {
   if (!is_loopback(settings.listen) && settings.api_keys.empty() && settings.keys_file.empty()) {
     fail(ErrorCode::kInvalidArgument, "{} can be reached from other machines: set an api_key or a keys_file first", printable(settings.listen.host));
   }
+  trace_plan(settings.trace);
 }
 
 }  // namespace
@@ -236,12 +286,13 @@ ServeSettings resolve_serve_settings(const std::string& file, const GivenSetting
   for (const auto& [key, values] : given.settings) find_setting(key, file);
   for (const Setting& setting : serve_settings()) {
     const auto from_flags = flags.find(setting.key);
-    const char* from_environment = std::getenv(setting.variable().c_str());
+    const std::optional<std::string> variable = variable_set(setting);
     const auto from_file = given.settings.find(setting.key);
     if (from_flags != flags.end()) {
       apply(setting, from_flags->second, setting.flag(), settings);
-    } else if (from_environment != nullptr) {
-      apply(setting, setting.is_list() ? split_list(from_environment) : std::vector<std::string>{from_environment}, setting.variable(), settings);
+    } else if (variable) {
+      const std::string value = std::getenv(variable->c_str());
+      apply(setting, setting.is_list() ? split_list(value) : std::vector<std::string>{value}, *variable, settings);
     } else if (from_file != given.settings.end()) {
       apply(setting, from_file->second, file + ": " + setting.key, settings);
     }
@@ -284,7 +335,9 @@ std::string serve_settings_reference() {
     const std::string value = setting.get(defaults);
     std::string type = setting.type;
     if (const std::size_t bar = type.find('|'); bar != std::string::npos) type.insert(bar, "\\");
-    page += fmt::format("| `{}` | `{}` | `{}` | {} | {} | {} |\n", setting.key, setting.flag(), setting.variable(), type, value.empty() ? "none" : "`" + value + "`", setting.help);
+    std::string variables = "`" + setting.variable() + "`";
+    for (const std::string& name : setting.standard_variables) variables += ", `" + name + "`";
+    page += fmt::format("| `{}` | `{}` | {} | {} | {} | {} |\n", setting.key, setting.flag(), variables, type, value.empty() ? "none" : "`" + value + "`", setting.help);
   }
   page +=
       "\nModels are named on the command line (`MODEL` or `NAME=MODEL`) or in the file, each in a table of its own:\n\n"

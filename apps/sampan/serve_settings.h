@@ -12,6 +12,17 @@
 
 namespace sampan {
 
+// Where traces go, as written; trace_plan() makes sense of it.
+struct TraceSettings {
+  std::string endpoint, traces_endpoint, headers, certificate;
+  std::string protocol = "http/json";
+  std::string exporter = "otlp";
+  std::string service_name, resource_attributes;
+  std::string sampler = "parentbased_always_on", sampler_argument;
+  std::chrono::milliseconds timeout{10000};
+  bool is_disabled = false;
+};
+
 // All that `sampan serve` can be told.
 struct ServeSettings {
   ListenAddress listen;
@@ -28,12 +39,14 @@ struct ServeSettings {
   std::string sampling_defaults = "model";
   bool preload = true;
   std::string log = "json";
+  TraceSettings trace;
   std::vector<ModelSpec> models;  // names resolved to files
 
   ServeSettings() { host.threads = 0; }
 };
 
-// One thing that can be set: in the file as `key`, as the flag --key (with - for _), in the environment as SAMPAN_KEY.
+// One thing that can be set: in the file as `key`, as the flag --key (with - for _), in the environment as SAMPAN_KEY, or by the variables that
+// a standard has for it.
 struct Setting {
   const char* key;
   const char* type;  // "text", "number", "size", "time", "yes|no", "list"
@@ -41,6 +54,7 @@ struct Setting {
   // Throws Error kInvalidArgument, without the key, for what cannot be.
   std::function<void(ServeSettings&, const std::string&)> set;
   std::function<std::string(const ServeSettings&)> get;  // as it would be written
+  std::vector<std::string> standard_variables = {};      // the first that is set and not empty counts, behind variable()
   bool is_list() const { return std::string_view(type) == "list"; }
   std::string flag() const;
   std::string variable() const;

@@ -117,23 +117,23 @@ TEST_F(WithNano, AListOfPromptsIsOneRequest) {
   const auto small = make_host(options);
   TestServer narrow(*small);
   const Json json = narrow
-                        .post("/v1/completions",
-                              {{"prompt", {"Where", "Thank you", "A parcel"}},
-                               {"n", 3},
-                               {"max_tokens", 2},
-                               {"temperature", 0}})
+                        .post("/v1/completions", {{"prompt", {"Where", "Thank you", "A parcel"}},
+                                                  {"n", 3},
+                                                  {"max_tokens", 2},
+                                                  {"temperature", 0}})
                         ->json();
   ASSERT_TRUE(json.contains("choices")) << json.dump();
   EXPECT_EQ(json["choices"].size(), 9u);
   EXPECT_EQ(narrow.post("/v1/embeddings", {{"input", {"a", "b", "c", "d", "e"}}})->status, 200);
   // One that cannot be answered refuses all of them, before anything is streamed.
-  const auto refused = narrow.post("/v1/completions", {{"prompt", {"Where", std::string(1 << 20, 'x')}},
-                                                       {"max_tokens", 500},
-                                                       {"stream", true}});
+  const auto refused = narrow.post(
+      "/v1/completions",
+      {{"prompt", {"Where", std::string(1 << 20, 'x')}}, {"max_tokens", 500}, {"stream", true}});
   EXPECT_EQ(refused->status, 400);
   EXPECT_FALSE(refused->is_stream);
   EXPECT_EQ(refused->json()["error"]["code"], "context_length_exceeded");
-  const auto bad_id = narrow.post("/v1/completions", {{"prompt", {{1, 2}, {1, 1 << 30}}}, {"stream", true}});
+  const auto bad_id =
+      narrow.post("/v1/completions", {{"prompt", {{1, 2}, {1, 1 << 30}}}, {"stream", true}});
   EXPECT_EQ(bad_id->status, 400);
   EXPECT_FALSE(bad_id->is_stream);
   EXPECT_EQ(small->metrics().at(0).engine.waiting, 0);

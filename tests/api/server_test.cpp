@@ -191,14 +191,16 @@ TEST(ApiServer, FailuresAreCountedUnderServedNamesOnly) {
     server.post("/v1/completions", {{"prompt", "a"}, {"model", name}});
   service.script.error_at_start = std::make_shared<OverloadedError>("full");
   EXPECT_EQ(server.post("/v1/completions", {{"prompt", "a"}})->status, 503);
-  EXPECT_EQ(
-      server.post("/v1/completions", {{"prompt", "a"}, {"model", "fake-1b:latest"}})->status, 503);
+  EXPECT_EQ(server.post("/v1/completions", {{"prompt", "a"}, {"model", "fake-1b:latest"}})->status,
+            503);
   const std::string text = server.send("GET", "/metrics")->body;
-  EXPECT_NE(text.find("vllm:request_success_total{model_name=\"unknown\",finished_reason=\"error\"} 2"),
-            std::string::npos)
+  EXPECT_NE(
+      text.find("vllm:request_success_total{model_name=\"unknown\",finished_reason=\"error\"} 2"),
+      std::string::npos)
       << text;
-  EXPECT_NE(text.find("vllm:request_success_total{model_name=\"fake-1b\",finished_reason=\"error\"} 2"),
-            std::string::npos)
+  EXPECT_NE(
+      text.find("vllm:request_success_total{model_name=\"fake-1b\",finished_reason=\"error\"} 2"),
+      std::string::npos)
       << text;
   EXPECT_EQ(text.find("made-up"), std::string::npos);
   EXPECT_EQ(text.find("model_name=\"\""), std::string::npos);
@@ -225,9 +227,9 @@ TEST(ApiServer, FailuresOfOurOwnAreLoggedWithoutTheRequest) {
     fail(ErrorCode::kIo, "the disk is gone");
   };
   EXPECT_EQ(server.post("/v1/embeddings", {{"input", "a secret"}})->status, 500);
-  EXPECT_EQ(lines, (std::vector<std::string>{
-                       "request failed req-1 /v1/completions the disk is gone",
-                       "request failed req-1 /v1/embeddings the disk is gone"}));
+  EXPECT_EQ(lines,
+            (std::vector<std::string>{"request failed req-1 /v1/completions the disk is gone",
+                                      "request failed req-1 /v1/embeddings the disk is gone"}));
 }
 
 TEST(ApiServer, WorksOnThreadsOfItsOwn) {

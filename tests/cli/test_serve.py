@@ -1,6 +1,7 @@
 """The life of `sampan serve`: configuration, keys, signals, faults. Standard library only; official clients are in tests/clients."""
 
 import http.client
+import http.server
 import json
 import os
 import pathlib
@@ -161,6 +162,76 @@ class ServeTest(CliTest):
         quiet = self.start("--log", "none")
         self.ask(quiet, "GET", "/health")
         self.assertNotIn("{\"level\"", quiet.log.read_text())
+
+    # Traces
+
+    def collector(self):
+        """An OTLP/HTTP collector on loopback; returns its URL and the requests that it gets."""
+        requests = []
+
+        class Handler(http.server.BaseHTTPRequestHandler):
+            def do_POST(self):
+                body = self.rfile.read(int(self.headers["Content-Length"]))
+                requests.append((self.path, dict(self.headers), json.loads(body)))
+                self.send_response(200)
+                self.send_header("Content-Length", "0")
+                self.end_headers()
+
+            def log_message(self, *arguments):
+                pass
+
+        server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+        thread = threading.Thread(target=server.serve_forever)
+        thread.start()
+        self.addCleanup(thread.join)
+        self.addCleanup(server.server_close)
+        self.addCleanup(server.shutdown)
+        return "http://127.0.0.1:%d" % server.server_address[1], requests
+
+    def test_traces_are_sent_until_the_end(self):
+        url, requests = self.collector()
+        environment = {"OTEL_EXPORTER_OTLP_ENDPOINT": url + "/base", "OTEL_EXPORTER_OTLP_HEADERS": "x-token=s3cret%20x",
+                       "OTEL_RESOURCE_ATTRIBUTES": "deployment.environment.name=test,service.name=other", "OTEL_SERVICE_NAME": "shop"}  # fmt: skip
+        server = self.start(env=environment)
+        self.assertIn(f"traces go to {url}/base/v1/traces", server.log.read_text())
+        parent = {"traceparent": "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"}
+        self.assertEqual(self.ask(server, "POST", "/v1/chat/completions", {**QUESTION, "max_tokens": 3}, parent)[0], 200)
+        server.terminate()
+        self.assertEqual(server.wait(30), 0)
+        self.assertEqual([path for path, _, _ in requests], ["/base/v1/traces"])
+        _, headers, body = requests[0]
+        self.assertEqual((headers["Content-Type"], headers["x-token"]), ("application/json", "s3cret x"))
+        resource = {one["key"]: one["value"]["stringValue"] for one in body["resourceSpans"][0]["resource"]["attributes"]}
+        self.assertEqual((resource["service.name"], resource["deployment.environment.name"]), ("shop", "test"))
+        spans = {span["name"]: span for span in body["resourceSpans"][0]["scopeSpans"][0]["spans"]}
+        self.assertEqual(set(spans), {"POST /v1/chat/completions", "chat nano"})
+        self.assertEqual({span["traceId"] for span in spans.values()}, {"0af7651916cd43dd8448eb211c80319c"})
+        self.assertNotIn("48213", json.dumps(body))
+        log = server.log.read_text()
+        self.assertIn('"trace_id":"0af7651916cd43dd8448eb211c80319c"', log)
+        self.assertNotIn("s3cret", log)
+
+    def test_a_collector_that_is_gone_harms_nobody(self):
+        server = self.start("--otlp-endpoint", "http://127.0.0.1:1")
+        self.assertEqual(self.ask(server, "POST", "/v1/chat/completions", {**QUESTION, "max_tokens": 3})[0], 200)
+        server.terminate()
+        self.assertEqual(server.wait(30), 0)
+        self.assertIn("spans were not taken by the collector", server.log.read_text())
+
+    def test_bad_trace_settings_are_named(self):
+        endpoint = {"OTEL_EXPORTER_OTLP_ENDPOINT": "http://127.0.0.1:4318"}
+        for env, says in [({"OTEL_EXPORTER_OTLP_PROTOCOL": "grpc"}, "otlp_protocol: \"grpc\" is not supported; traces are sent as http/json"),
+                          ({"OTEL_EXPORTER_OTLP_HEADERS": "secret"}, "otlp_headers: entry 1 is not name=value"), ({"OTEL_TRACES_SAMPLER": "some"}, "otel_traces_sampler"),
+                          ({"OTEL_TRACES_SAMPLER": "traceidratio", "OTEL_TRACES_SAMPLER_ARG": "2"}, "otel_traces_sampler"), ({"OTEL_EXPORTER_OTLP_TIMEOUT": "soon"}, "OTEL_EXPORTER_OTLP_TIMEOUT"),
+                          ({"OTEL_EXPORTER_OTLP_ENDPOINT": "grpc://c:4317"}, "otlp_endpoint"), ({"OTEL_EXPORTER_OTLP_CERTIFICATE": "/none"}, "otlp_certificate")]:  # fmt: skip
+            self.refused("serve", NANO, "--check", env={**endpoint, **env}, says=says)
+        check = lambda env, *arguments: run("serve", NANO, "--check", *arguments, env=env)
+        self.assertIn("traces go to http://127.0.0.1:4318/v1/traces", check({**endpoint, "OTEL_EXPORTER_OTLP_HEADERS": ""}).stderr)
+        for env in ({"OTEL_EXPORTER_OTLP_PROTOCOL": "grpc"}, {**endpoint, "OTEL_SDK_DISABLED": "TRUE"}, {**endpoint, "OTEL_TRACES_EXPORTER": "none"},
+                    {**endpoint, "OTEL_TRACES_SAMPLER": "always_off"}):  # fmt: skip
+            result = check(env)
+            self.assertEqual(result.returncode, 0, result.stderr)
+            self.assertNotIn("traces go", result.stderr)
 
     # Signals and faults
 

@@ -383,8 +383,7 @@ TEST_P(OneModelTest, WhatBelongsTogetherIsQueuedWholeOrNotAtAll) {
   const auto group = [&](std::size_t count) {
     std::vector<Engine::Submission> together;
     for (std::size_t i = 0; i < count; ++i)
-      together.push_back(
-          {request(10, 2, i), recorders.emplace_back(std::make_shared<Recorder>())});
+      together.push_back({request(10, 2, i), recorders.emplace_back(std::make_shared<Recorder>())});
     return together;
   };
   const auto first = std::make_shared<Recorder>();

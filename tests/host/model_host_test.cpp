@@ -173,7 +173,8 @@ TEST(ModelHost, ErrorsSayWhatIsWrong) {
     if (!is_chat) huge.prompt = TextPrompt{std::string(48 << 20, 'x')};
     const auto refused = run(host, huge);
     ASSERT_TRUE(refused->error);
-    EXPECT_NE(std::string(refused->error->what()).find("your prompt has at least "), std::string::npos)
+    EXPECT_NE(std::string(refused->error->what()).find("your prompt has at least "),
+              std::string::npos)
         << refused->error->what();
   }
   InferenceRequest bad = chat("hi", 4);

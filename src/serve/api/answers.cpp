@@ -3,6 +3,8 @@
 #include <algorithm>
 #include <mutex>
 
+#include "serve/api/inference_trace.h"
+
 namespace sampan {
 namespace {
 
@@ -15,7 +17,7 @@ class Group : public std::enable_shared_from_this<Group> {
         writer_(std::move(writer)),
         open_(parts) {}
 
-  void run(std::vector<InferenceRequest> requests);
+  void run(std::vector<InferenceRequest> requests, const std::optional<std::string>& model);
 
   // A writer that throws has met a bug of ours: the call ends, the engine's thread goes on.
   template <typename Write>
@@ -73,8 +75,7 @@ class Group::Sink : public InferenceSink {
   int part_;
 };
 
-void Group::run(std::vector<InferenceRequest> requests) {
-  const auto model = context_->service.served_name(requests.front().model);
+void Group::run(std::vector<InferenceRequest> requests, const std::optional<std::string>& model) {
   std::vector<InferencePart> parts;
   for (std::size_t i = 0; i < requests.size(); ++i) {
     const auto sink = std::make_shared<Sink>(shared_from_this(), static_cast<int>(i));
@@ -185,8 +186,10 @@ class Collector : public AnswerWriter {
 
 void start_answers(const Call& call, std::vector<InferenceRequest> requests,
                    std::unique_ptr<AnswerWriter> writer) {
+  const auto model = call.api.service.served_name(requests.front().model);
+  writer = with_span(call, requests, model, std::move(writer));
   const auto group = std::make_shared<Group>(call, requests.size(), std::move(writer));
-  group->run(std::move(requests));
+  group->run(std::move(requests), model);
 }
 
 std::unique_ptr<AnswerWriter> collect_answers(const Call& call, std::size_t parts, int choices,

@@ -15,6 +15,7 @@ namespace sampan {
 class AnswerWriter {
  public:
   virtual ~AnswerWriter() = default;
+  virtual bool is_stream() const { return false; }
   virtual void start(int part, const PromptInfo& info) = 0;
   virtual void prompt(int part, const PromptReport& report) = 0;
   virtual void delta(int part, const AnswerDelta& delta) = 0;
@@ -54,6 +55,7 @@ class StreamWriter : public AnswerWriter {
  public:
   StreamWriter(const Call& call, std::string content_type, std::string heartbeat);
 
+  bool is_stream() const override { return true; }
   void start(int part, const PromptInfo& info) override;
   void prompt(int, const PromptReport&) override {}
   void error(const ApiError& error) override;

@@ -103,6 +103,10 @@ ApiServer::~ApiServer() = default;
 std::optional<HttpResponse> ApiServer::authorize(const HttpRequest& head,
                                                  std::uint64_t& body_limit) {
   const RouteMatch match = find_route(head.method, head.path);
+  if (head.span && match.route != nullptr) {
+    head.span->set("http.route", std::string(match.route->path));
+    head.span->rename(head.method + " " + std::string(match.route->path));
+  }
   if (const auto error = parts_->refusal(head, match)) {
     HttpResponse response = error_response(dialect_of(head, match.route), *error, head.request_id);
     if (error->status == 405) response.headers.emplace_back("allow", match.allowed);

@@ -66,6 +66,16 @@ void head(std::string& out, const char* name, const char* type, const char* help
   out += fmt::format("# HELP {} {}\n# TYPE {} {}\n", name, help, name, type);
 }
 
+void span_counters(std::string& out, const SpanCounts& counts) {
+  const auto counter = [&](const char* name, const char* help, std::int64_t value) {
+    head(out, name, "counter", help);
+    out += fmt::format("{} {}\n", name, value);
+  };
+  counter("sampan:trace_spans_exported_total", "Spans that the collector took.", counts.exported);
+  counter("sampan:trace_spans_failed_total", "Spans that it did not take.", counts.failed);
+  counter("sampan:trace_spans_dropped_total", "Spans that found the queue full.", counts.dropped);
+}
+
 const char* finished_name(StopReason reason) {
   return reason == StopReason::kLength ? "length" : "stop";
 }
@@ -99,6 +109,7 @@ struct Metrics::State {
   };
 
   std::function<std::vector<EngineGauges>()> read_engines;
+  std::function<SpanCounts()> read_spans;
   std::mutex mutex;  // guards models
   std::map<std::string, Model> models;
 };
@@ -118,9 +129,7 @@ class Metrics::Sink : public InferenceSink {
     if (!is_over_) finish("abort");
   }
 
-  void on_start(const PromptInfo& info) override {
-    next_->on_start(info);
-  }
+  void on_start(const PromptInfo& info) override { next_->on_start(info); }
   void on_prompt(const PromptReport& report) override { next_->on_prompt(report); }
   void on_delta(const AnswerDelta& delta) override {
     count(delta);
@@ -184,9 +193,11 @@ class Metrics::Sink : public InferenceSink {
   bool is_over_ = false;
 };
 
-Metrics::Metrics(std::function<std::vector<EngineGauges>()> read_engines)
+Metrics::Metrics(std::function<std::vector<EngineGauges>()> read_engines,
+                 std::function<SpanCounts()> read_spans)
     : state_(std::make_shared<State>()) {
   state_->read_engines = std::move(read_engines);
+  state_->read_spans = std::move(read_spans);
 }
 
 Metrics::~Metrics() = default;
@@ -194,8 +205,7 @@ Metrics::~Metrics() = default;
 std::shared_ptr<InferenceSink> Metrics::watch(const InferenceRequest& request,
                                               const std::optional<std::string>& served_name,
                                               std::shared_ptr<InferenceSink> next) {
-  return std::make_shared<Sink>(state_, request, served_name.value_or("unknown"),
-                                std::move(next));
+  return std::make_shared<Sink>(state_, request, served_name.value_or("unknown"), std::move(next));
 }
 
 void Metrics::count_pooling(const std::string& model, std::int64_t prompt_tokens, double seconds) {
@@ -239,6 +249,8 @@ std::string Metrics::text() const {
         [](const EngineGauges& e) { return e.prefix_hits; });
   gauge("vllm:num_preemptions_total", "counter", "Sequences that gave up their cache for others.",
         [](const EngineGauges& e) { return e.preemptions; });
+
+  if (state_->read_spans) span_counters(out, state_->read_spans());
 
   const std::lock_guard lock(state_->mutex);
   const auto counter = [&](const char* name, const char* help, auto value) {

@@ -8,6 +8,7 @@
 #include <vector>
 
 #include "serve/host/inference.h"
+#include "serve/trace/span_exporter.h"
 
 namespace sampan {
 
@@ -23,8 +24,9 @@ struct EngineGauges {
 // What the server counts, under the names that vLLM's dashboards know. Thread-safe.
 class Metrics {
  public:
-  // read_engines is called for each text(); without one the gauges are left out.
-  explicit Metrics(std::function<std::vector<EngineGauges>()> read_engines = nullptr);
+  // Both are called for each text(); what has no reader is left out.
+  explicit Metrics(std::function<std::vector<EngineGauges>()> read_engines = nullptr,
+                   std::function<SpanCounts()> read_spans = nullptr);
   ~Metrics();
 
   // A sink that counts what passes on its way to `next`, under the name of a served model; nothing

@@ -5,6 +5,8 @@
 #include <iterator>
 #include <mutex>
 
+#include "serve/api/inference_trace.h"
+
 namespace sampan {
 namespace {
 
@@ -24,7 +26,10 @@ class PoolingCall : public std::enable_shared_from_this<PoolingCall> {
       : call_(call),
         model_(requests.front().model),
         requests_(std::move(requests)),
-        render_(std::move(render)) {}
+        render_(std::move(render)),
+        span_(begin_pooling_span(call, model_)) {}
+  // Let go of before the end: the client left.
+  ~PoolingCall() { end_span("cancelled"); }
 
   void next() {
     const std::size_t count = std::min(kPart, requests_.size() - begun_);
@@ -68,12 +73,20 @@ class PoolingCall : public std::enable_shared_from_this<PoolingCall> {
           std::chrono::duration<double>(std::chrono::steady_clock::now() - call_.request().arrival)
               .count();
       call_.api.metrics.count_pooling(model_, prompt_tokens(results_), seconds);
+      if (span_) span_->set("gen_ai.usage.input_tokens", prompt_tokens(results_));
+      end_span("");
       call_.respond(render_(results_, seconds));
     } catch (...) {
-      const ApiError failure =
-          log_failure(call_.api, call_.request(), std::current_exception());
+      const ApiError failure = log_failure(call_.api, call_.request(), std::current_exception());
+      end_span(error_type(failure));
       call_.respond(error_response(call_.dialect, failure, call_.request().request_id));
     }
+  }
+  void end_span(const std::string& failure) {
+    const auto span = std::exchange(span_, nullptr);
+    if (!span) return;
+    if (!failure.empty()) span->fail(failure);
+    span->end();
   }
 
   const Call call_;
@@ -82,6 +95,7 @@ class PoolingCall : public std::enable_shared_from_this<PoolingCall> {
   RenderPooling render_;
   std::size_t begun_ = 0;
   std::vector<PoolingResult> results_;
+  std::shared_ptr<ActiveSpan> span_;
   std::mutex mutex_;  // guards what follows
   std::vector<std::weak_ptr<Inference>> running_;
   bool is_gone_ = false;

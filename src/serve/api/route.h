@@ -61,7 +61,8 @@ struct Route {
   void (*handler)(Call call) = nullptr;  // answers, or throws before it has; null: 501
   std::string_view summary = {};         // for the reference page
   const FieldTable& (*fields)() = nullptr;
-  bool wants_json = false;  // 415 for a body of another content type
+  std::string_view operation = {};  // of GenAI spans: "chat", …; "" = nothing is inferred
+  bool wants_json = false;          // 415 for a body of another content type
   bool needs_key = true;
   Status status = Status::kServed;
 };

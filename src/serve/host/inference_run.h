@@ -18,8 +18,8 @@ class InferenceRun : public Inference, public std::enable_shared_from_this<Infer
   InferenceRun(InferenceRequest request, std::shared_ptr<InferenceSink> sink);
 
   // Renders and tokenizes, and adds what the engine is to write to `submissions`. Throws Error.
-  // load_seconds: that the request waited for the model, which lives as long as `use` is kept: until
-  // nothing more will happen, after the last call of the sink or at the cancellation.
+  // load_seconds: that the request waited for the model, which lives as long as `use` is kept:
+  // until nothing more will happen, after the last call of the sink or at the cancellation.
   void prepare(const LoadedModel& model, double load_seconds, const std::shared_ptr<void>& use,
                std::vector<Engine::Submission>& submissions);
   // The engine has queued what prepare() gave: the first of `ids` are its own. Returns the others.

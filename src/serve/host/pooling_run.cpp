@@ -65,8 +65,8 @@ void PoolingRun::submit(const LoadedModel& model) {
     generation.probe_ids = request.probe_ids;
     generation.tenant = request.caller.key_id;
     generation.deadline = request.deadline;
-    submissions.push_back({std::move(generation),
-                           std::make_shared<Item>(shared_from_this(), submissions.size())});
+    submissions.push_back(
+        {std::move(generation), std::make_shared<Item>(shared_from_this(), submissions.size())});
   }
   const std::unique_lock lock(mutex_);
   if (is_over_) return;

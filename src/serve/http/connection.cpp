@@ -9,6 +9,7 @@
 
 #include "serve/http/exchange.h"
 #include "serve/http/http_text.h"
+#include "serve/http/http_trace.h"
 
 namespace sampan {
 namespace {
@@ -34,10 +35,11 @@ asio::awaitable<void> sleep_until(asio::steady_timer& timer,
 }  // namespace
 
 Connection::Connection(std::shared_ptr<HttpCore> core, std::unique_ptr<ByteStream> stream,
-                       std::string peer)
+                       std::string peer, ListenAddress local)
     : core_(std::move(core)),
       stream_(std::move(stream)),
       peer_(std::move(peer)),
+      local_(std::move(local)),
       strand_(stream_->executor()),
       woken_(strand_),
       has_output_(strand_),
@@ -184,6 +186,14 @@ asio::awaitable<void> Connection::serve() {
 }
 
 asio::awaitable<void> Connection::refuse(const HttpRequest* head, int status, std::string message) {
+  if (head == nullptr) {  // nothing is known of it, and nothing of the one before is true of it
+    access_ = {};
+    access_.peer = peer_;
+    arrival_ = Clock::now();
+    cors_.clear();
+    span_ = nullptr;
+    is_head_ = false;
+  }
   send_response(core_->handler.error(head, status, message), false);
   co_return;
 }
@@ -196,7 +206,9 @@ asio::awaitable<bool> Connection::answer() {
   request.arrival = Clock::now();
   request.request_id = request_id(request);
   arrival_ = request.arrival;
-  access_ = {request.request_id, peer_, request.method, request.path, 0, 0, 0, 0, false};
+  access_ = {request.request_id, peer_, request.method, request.path, 0, 0, 0, 0, false, ""};
+  request.span = span_ = begin_http_span(core_->options, request, local_);
+  if (span_) access_.trace_id = span_->trace_id();
   is_head_ = request.method == "HEAD";
   cors_ = cors_fields(request, core_->options.cors_origins);
   keeps_alive_ = reader_.keeps_alive() && !core_->is_draining;
@@ -309,10 +321,11 @@ void Connection::send_response(const HttpResponse& response, bool keeps_alive) {
 }
 
 void Connection::log(bool is_whole) {
-  if (!core_->options.log || access_.status == 0) return;
+  if (access_.status == 0) return;
   access_.is_whole = is_whole;
   access_.seconds = std::chrono::duration<double>(Clock::now() - arrival_).count();
-  core_->options.log(access_);
+  if (const auto span = std::exchange(span_, nullptr)) end_http_span(*span, access_);
+  if (core_->options.log) core_->options.log(access_);
   access_.status = 0;
 }
 

@@ -51,7 +51,9 @@ class ConnectionExchange;
 // noticed while its request is worked on; `serve` takes requests; `write` empties the queue.
 class Connection : public std::enable_shared_from_this<Connection> {
  public:
-  Connection(std::shared_ptr<HttpCore> core, std::unique_ptr<ByteStream> stream, std::string peer);
+  // local: where the client reached the server.
+  Connection(std::shared_ptr<HttpCore> core, std::unique_ptr<ByteStream> stream, std::string peer,
+             ListenAddress local);
   ~Connection();
 
   void start();
@@ -89,6 +91,7 @@ class Connection : public std::enable_shared_from_this<Connection> {
   std::shared_ptr<HttpCore> core_;
   std::unique_ptr<ByteStream> stream_;
   std::string peer_;
+  ListenAddress local_;
   boost::asio::any_io_executor strand_;
   boost::asio::steady_timer woken_;       // serve() sleeps on it
   boost::asio::steady_timer has_output_;  // write() sleeps on it
@@ -109,6 +112,7 @@ class Connection : public std::enable_shared_from_this<Connection> {
        is_chunked_ = false;
   HttpFields cors_;
   HttpAccess access_;
+  std::shared_ptr<ActiveSpan> span_;
   std::string heartbeat_bytes_;
   std::chrono::milliseconds heartbeat_every_{0};
 };

@@ -206,13 +206,19 @@ asio::awaitable<void> HttpServer::Impl::accept(
       continue;
     }
     std::string peer = "unix";
+    ListenAddress local{"", 0, ""};
+    boost::system::error_code ignored;
     if constexpr (std::is_same_v<Protocol, tcp>) {
-      boost::system::error_code ignored;
       socket.set_option(tcp::no_delay(true), ignored);
       peer = text_of(socket.remote_endpoint(ignored));
+      const tcp::endpoint end = socket.local_endpoint(ignored);
+      local.host = end.address().to_string();
+      local.port = end.port();
+    } else {
+      local.unix_path = socket.local_endpoint(ignored).path();
     }
-    const auto connection =
-        std::make_shared<Connection>(core_, stream_of(std::move(socket)), std::move(peer));
+    const auto connection = std::make_shared<Connection>(core_, stream_of(std::move(socket)),
+                                                         std::move(peer), std::move(local));
     connection->start();
     if (core_->is_stopping) connection->post_close();
   }

@@ -10,6 +10,8 @@
 #include <utility>
 #include <vector>
 
+#include "serve/trace/tracer.h"
+
 namespace sampan {
 
 using HttpFields = std::vector<std::pair<std::string, std::string>>;
@@ -23,6 +25,7 @@ struct HttpRequest {
   std::string peer;        // "127.0.0.1:51234", or "unix"
   std::string request_id;  // the client's x-request-id where it is sane, else made here
   std::chrono::steady_clock::time_point arrival;
+  std::shared_ptr<ActiveSpan> span;  // of the request; null where there is no tracer
 
   // The first header of a lower-case name.
   std::optional<std::string_view> header(std::string_view name) const;
@@ -101,6 +104,7 @@ struct HttpAccess {
   std::uint64_t request_bytes = 0, response_bytes = 0;  // of the bodies
   double seconds = 0;                                   // from the head's arrival
   bool is_whole = false;                                // else the client left or was dropped
+  std::string trace_id;                                 // "" where there is no tracer
 };
 
 struct TlsFiles {
@@ -113,6 +117,7 @@ struct HttpOptions {
   std::optional<TlsFiles> tls;
   std::vector<std::string> cors_origins;  // "https://app.example"; "*" for any, without credentials
   std::function<void(const HttpAccess&)> log;  // called from the server's threads
+  Tracer* tracer = nullptr;  // outlives the server and its exchanges; null: nothing is traced
 };
 
 struct HttpStats {
