@@ -126,9 +126,23 @@ double bytes_per_second(const BenchOptions& options, const Model& model, const B
   return r.decode_tokens_per_second * (static_cast<double>(model.bytes_per_token()) + cache);
 }
 
+struct ProductPeak {
+  const char* name;
+  double macs_per_second;
+};
+
+// Of the products that the weights' types ask for.
+ProductPeak product_peak(const BenchOptions& options, const Model& model,
+                         const MachinePeaks& peaks) {
+  if (model.default_kv_dtype() == DType::kF16) return {"int8", peaks.int8_macs_per_second};
+  if (options.compute.bf16_products == Bf16Products::kRounded) {
+    return {"BF16", peaks.bf16_macs_per_second};
+  }
+  return {"float", peaks.float_macs_per_second};
+}
+
 void print(const BenchOptions& options, const Model& model, const BenchResult& r) {
-  const bool blocks = model.default_kv_dtype() == DType::kF16;
-  const double peak_macs = blocks ? r.peaks.int8_macs_per_second : r.peaks.float_macs_per_second;
+  const ProductPeak peak = product_peak(options, model, r.peaks);
   const double macs = r.prefill_tokens_per_second * static_cast<double>(model.macs_per_token());
   const double bytes = bytes_per_second(options, model, r);
   if (r.depth > 0) std::printf("behind %lld tokens\n", static_cast<long long>(r.depth));
@@ -136,7 +150,7 @@ void print(const BenchOptions& options, const Model& model, const BenchResult& r
       "prefill %5lld tokens  %9.1f tokens/s  %7.1f GMAC/s  %3.0f %% of the %s peak of %.0f "
       "GMAC/s\n",
       static_cast<long long>(options.prompt), r.prefill_tokens_per_second, macs * 1e-9,
-      100 * macs / peak_macs, blocks ? "int8" : "float", peak_macs * 1e-9);
+      100 * macs / peak.macs_per_second, peak.name, peak.macs_per_second * 1e-9);
   std::printf(
       "decode  %5lld tokens  %9.1f tokens/s  %7.1f GB/s    %3.0f %% of the read bandwidth of %.1f "
       "GB/s\n",
@@ -165,6 +179,7 @@ nlohmann::json to_json(const BenchOptions& options, const Model& model, double l
       {"peak_read_gb_per_second", r.peaks.read_bytes_per_second * 1e-9},
       {"peak_int8_gmac_per_second", r.peaks.int8_macs_per_second * 1e-9},
       {"peak_float_gmac_per_second", r.peaks.float_macs_per_second * 1e-9},
+      {"peak_bf16_gmac_per_second", r.peaks.bf16_macs_per_second * 1e-9},
   };
 }
 

@@ -49,6 +49,8 @@ void add_memory_option(CLI::App& command, ComputeOptions& options) {
 
 }  // namespace
 
+const std::map<std::string, Bf16Products> kBf16Products = {{"exact", Bf16Products::kExact}, {"rounded", Bf16Products::kRounded}};
+
 DType cache_type(std::string_view name) {
   if (name == "f32") return DType::kF32;
   return name == "f16" ? DType::kF16 : DType::kQ8_0;
@@ -70,6 +72,12 @@ void add_compute_options(CLI::App& command, ComputeOptions& options) {
       ->check(CLI::IsMember({"f32", "f16", "q8_0"}))
       ->type_name("TYPE");
   add_mla_option(command, options);
+  command
+      .add_option("--bf16-products", options.bf16_products,
+                  "How BF16 weights are multiplied: exact (float activations) or rounded (activations rounded to BF16 as on GPUs: faster where the "
+                  "processor has products of BF16)")
+      ->transform(CLI::CheckedTransformer(kBf16Products))
+      ->option_text("exact|rounded");
   add_memory_option(command, options);
 }
 

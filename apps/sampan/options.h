@@ -22,11 +22,12 @@ struct ComputeOptions {
   std::string kv_type;  // "" or one that cache_type() knows
   std::int64_t memory = 0;  // bytes to keep within; 0 = what the system has available
   MlaMode mla = MlaMode::kAbsorbed;
+  Bf16Products bf16_products = Bf16Products::kExact;
 
   int thread_count() const;
   // The cache type asked for, or the fallback.
   DType kv_dtype(DType fallback) const;
-  LoadOptions load_options() const { return {memory, Prediction::kLeaveOut, mla}; }
+  LoadOptions load_options() const { return {memory, Prediction::kLeaveOut, mla, bf16_products}; }
 };
 void add_compute_options(CLI::App& command, ComputeOptions& options);
 

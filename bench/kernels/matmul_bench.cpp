@@ -145,7 +145,7 @@ Source plain_source(DType dtype, const Matrix& m, bool bf16_products) {
   const auto buffer = std::make_shared<Buffer>(random_weights(dtype, m));
   return {m.rows * row_bytes(dtype, m.columns), [=](ThreadPool& pool) {
             WeightMatrix w = WeightMatrix::make({dtype, {m.rows, m.columns}, buffer->data()}, pool);
-            if (bf16_products) w.use_bf16_activations();
+            if (bf16_products) w.set_products(Bf16Products::kRounded);
             return w;
           }};
 }
@@ -352,8 +352,10 @@ class Bench {
     result.gigabytes_per_second = static_cast<double>(first.bytes()) / seconds / 1e9;
     result.gigamacs_per_second =
         static_cast<double>(tokens * first.rows() * first.columns()) / seconds / 1e9;
-    const double product_peak =
-        is_block_type(first.dtype()) ? peaks_.int8_macs_per_second : peaks_.float_macs_per_second;
+    const double product_peak = is_block_type(first.dtype()) ? peaks_.int8_macs_per_second
+                                : first.activations() == ActivationKind::kBf16
+                                    ? peaks_.bf16_macs_per_second
+                                    : peaks_.float_macs_per_second;
     result.share = tokens < 16 ? result.gigabytes_per_second * 1e9 / peaks_.read_bytes_per_second
                                : result.gigamacs_per_second * 1e9 / product_peak;
     return result;

@@ -20,7 +20,7 @@ namespace sampan {
 //   fma(x[k], w[k], lane[k % 16]) for
 //                    ascending k, the last partial group padded with zeros; then folded by the tree
 //                    of kernels/lanes.h.
-//   BF16 with activations rounded to BF16 (use_bf16_activations(); nearest even)
+//   BF16 with activations rounded to BF16, nearest even (Bf16Products::kRounded)
 //                    each virtual lane takes two columns of 32, the odd one first, which is what
 //                    vdpbf16ps does: lane[i] = fma(x[k + 2i], w[k + 2i], fma(x[k + 2i + 1], w[k +
 //                    2i + 1], lane[i])) for ascending k = 0, 32, …, padded and folded likewise;
@@ -42,6 +42,10 @@ namespace sampan {
 // kernels/quantized_panels.h.
 
 enum class ActivationKind : std::uint8_t { kFloat, kBf16, kInt8Block32, kInt8Block256 };
+
+// How products of BF16 weights take their activations: as floats, or rounded to BF16 as GPUs do,
+// which is less exact, and faster where the machine has products of BF16.
+enum class Bf16Products : std::uint8_t { kExact, kRounded };
 
 // What a product with weights of this type reads, where nothing else was asked for. Throws Error
 // kUnsupported for a type that has no product.
@@ -75,14 +79,13 @@ class WeightMatrix {
   // Reads some scales; in rare cases it is more (kernels/quantized_panels.h: panel_types_for).
   static std::int64_t owned_bytes_of(const QuantizedMatrix& source);
 
-  // Makes products of BF16 weights round their activations to BF16, as GPUs do: faster where the
-  // machine has products of BF16, less exact. Other weights stay as they are.
-  void use_bf16_activations() { bf16_activations_ = dtype_ == DType::kBF16; }
+  void set_products(Bf16Products products) { products_ = products; }
 
   DType dtype() const { return dtype_; }
   // What products read.
   ActivationKind activations() const {
-    return bf16_activations_ ? ActivationKind::kBf16 : activation_kind(dtype_);
+    const bool rounds = dtype_ == DType::kBF16 && products_ == Bf16Products::kRounded;
+    return rounds ? ActivationKind::kBf16 : activation_kind(dtype_);
   }
   std::int64_t rows() const { return rows_; }
   std::int64_t columns() const { return columns_; }
@@ -103,7 +106,7 @@ class WeightMatrix {
   const std::byte* data_ = nullptr;
   std::shared_ptr<const std::byte> owned_;  // kernels/weight_memory.h
   std::vector<std::int32_t> column_order_;
-  bool bf16_activations_ = false;
+  Bf16Products products_ = Bf16Products::kExact;
 };
 
 // Rows of activations in the forms that products read; a quantised form is made once and shared by

@@ -72,6 +72,10 @@ MachinePeaks measure_peaks(ThreadPool& pool) {
   }
   peaks.int8_macs_per_second = product_rate(pool, table.int8_rounds, table.int8_macs_per_round);
   peaks.float_macs_per_second = product_rate(pool, table.float_rounds, table.float_macs_per_round);
+  peaks.bf16_macs_per_second = peaks.float_macs_per_second;
+  if (active_isa() == Isa::kAvx512 && has_bf16_products()) {
+    peaks.bf16_macs_per_second = product_rate(pool, bf16_rounds_avx512, 2 * table.float_macs_per_round);
+  }
   return peaks;
 }
 

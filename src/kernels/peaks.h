@@ -12,6 +12,7 @@ struct MachinePeaks {
   double read_bytes_per_second = 0;  // streaming reads of a block far larger than the last cache
   double int8_macs_per_second = 0;   // u8 × s8 products of the active instruction set (maddubs, vpdpbusd)
   double float_macs_per_second = 0;  // fma of the active instruction set
+  double bf16_macs_per_second = 0;   // vdpbf16ps where Bf16Products::kRounded uses it, else as float
 };
 MachinePeaks measure_peaks(ThreadPool& pool);
 
@@ -27,5 +28,8 @@ struct PeakTable {
 const PeakTable& peak_table_reference();
 const PeakTable& peak_table_avx2();
 const PeakTable& peak_table_avx512();
+
+// As float_rounds, 2 * float_macs_per_round a round, by vdpbf16ps; where has_bf16_products().
+float bf16_rounds_avx512(std::int64_t count);
 
 }  // namespace sampan

@@ -153,22 +153,27 @@ std::optional<QuantizedMatrix> Checkpoint::quantized(std::string_view name, std:
   return find_quantized(files_, stored_name(name), rows, columns, config_.quantization);
 }
 
+WeightMatrix Checkpoint::for_products(WeightMatrix matrix) const {
+  matrix.set_products(bf16_products_);
+  return matrix;
+}
+
 WeightMatrix Checkpoint::matrix(std::string_view name, std::int64_t rows, std::int64_t columns, ThreadPool& pool,
                                 std::int64_t permuted_heads) const {
-  if (const auto source = quantized(name, rows, columns)) return WeightMatrix::make(*source, {}, pool);
+  if (const auto source = quantized(name, rows, columns)) return for_products(WeightMatrix::make(*source, {}, pool));
   const TensorView view = tensor(name, {rows, columns});
   if (permuted_heads > 0 && config_.permuted_qk) {
-    return WeightMatrix::make(view, unpermuted_rows(rows, permuted_heads), pool);
+    return for_products(WeightMatrix::make(view, unpermuted_rows(rows, permuted_heads), pool));
   }
-  return WeightMatrix::make(view, pool);
+  return for_products(WeightMatrix::make(view, pool));
 }
 
 WeightMatrix Checkpoint::matrix_rows(std::string_view name, std::int64_t all_rows, std::int64_t first_row, std::int64_t rows,
                                      std::int64_t columns, ThreadPool& pool) const {
   if (const auto source = quantized(name, all_rows, columns)) {
-    return WeightMatrix::make(*source, ascending(first_row, rows), pool);
+    return for_products(WeightMatrix::make(*source, ascending(first_row, rows), pool));
   }
-  return WeightMatrix::make(row_range(tensor(name, {all_rows, columns}), first_row, rows), pool);
+  return for_products(WeightMatrix::make(row_range(tensor(name, {all_rows, columns}), first_row, rows), pool));
 }
 
 TensorView Checkpoint::stacked(std::string_view name, std::int64_t index, std::int64_t count, std::int64_t rows,
@@ -182,13 +187,13 @@ TensorView Checkpoint::stacked(std::string_view name, std::int64_t index, std::i
 
 WeightMatrix Checkpoint::stacked_matrix(std::string_view name, std::int64_t index, std::int64_t count, std::int64_t rows,
                                         std::int64_t columns, ThreadPool& pool) const {
-  return WeightMatrix::make(stacked(name, index, count, rows, columns), pool);
+  return for_products(WeightMatrix::make(stacked(name, index, count, rows, columns), pool));
 }
 
 WeightMatrix Checkpoint::row_matrix(std::string_view name, std::int64_t columns, ThreadPool& pool) const {
   const std::optional<TensorView> view = files_.find_view(stored_name(name));
   if (!view || view->shape.size() == 2) return matrix(name, 1, columns, pool);
-  return WeightMatrix::make(row_range(tensor(name, {columns}), 0, 1), pool);
+  return for_products(WeightMatrix::make(row_range(tensor(name, {columns}), 0, 1), pool));
 }
 
 Checkpoint::Source Checkpoint::expert_source(const std::string& prefix, std::int64_t expert, ExpertPart part) const {
@@ -211,8 +216,8 @@ Checkpoint::Source Checkpoint::expert_source(const std::string& prefix, std::int
 
 WeightMatrix Checkpoint::expert_matrix(const std::string& prefix, std::int64_t expert, ExpertPart part, ThreadPool& pool,
                                        const WeightAllocator& allocate) const {
-  return std::visit([&](const auto& source) { return WeightMatrix::make(source, {}, pool, allocate); },
-                    expert_source(prefix, expert, part));
+  return for_products(std::visit([&](const auto& source) { return WeightMatrix::make(source, {}, pool, allocate); },
+                                 expert_source(prefix, expert, part)));
 }
 
 std::vector<WeightMatrix> Checkpoint::expert_matrices(const std::string& prefix, ThreadPool& pool) const {
@@ -232,7 +237,7 @@ std::vector<WeightMatrix> Checkpoint::expert_matrices(const std::string& prefix,
   std::vector<WeightMatrix> plain = WeightMatrix::make_all(views, pool);
   auto next = plain.begin();
   for (WeightMatrix& matrix : matrices) {
-    if (matrix.rows() == 0) matrix = std::move(*next++);
+    if (matrix.rows() == 0) matrix = for_products(std::move(*next++));
   }
   return matrices;
 }
@@ -271,14 +276,14 @@ WeightMatrix Checkpoint::transposed_rows(std::string_view name, std::int64_t all
   if (const auto source = quantized(name, all_rows, columns)) {
     std::vector<float> values(static_cast<std::size_t>(rows * columns));
     source->dequantize_rows(first_row, rows, values.data());
-    return transposed({DType::kF32, {rows, columns}, reinterpret_cast<const std::byte*>(values.data())}, pool);
+    return for_products(transposed({DType::kF32, {rows, columns}, reinterpret_cast<const std::byte*>(values.data())}, pool));
   }
-  return transposed(row_range(tensor(name, {all_rows, columns}), first_row, rows), pool);
+  return for_products(transposed(row_range(tensor(name, {all_rows, columns}), first_row, rows), pool));
 }
 
 WeightMatrix Checkpoint::transposed_stacked(std::string_view name, std::int64_t index, std::int64_t count, std::int64_t rows,
                                             std::int64_t columns, ThreadPool& pool) const {
-  return transposed(stacked(name, index, count, rows, columns), pool);
+  return for_products(transposed(stacked(name, index, count, rows, columns), pool));
 }
 
 std::int64_t Checkpoint::transposed_element_bytes(std::string_view name) const {

@@ -32,6 +32,8 @@ class Checkpoint {
   void leave_out_prediction();
   // How the model that is made of it computes latent attention; no effect where it has none.
   void set_mla_mode(MlaMode mode);
+  // How matrices that are made from here on are multiplied.
+  void set_bf16_products(Bf16Products products) { bf16_products_ = products; }
   const TensorFiles& files() const { return files_; }
 
   bool has(std::string_view name) const;
@@ -74,6 +76,8 @@ class Checkpoint {
   std::vector<float> vector(std::string_view name, std::int64_t size, std::int64_t permuted_heads = 0) const;
 
  private:
+  // With the products that were asked for.
+  WeightMatrix for_products(WeightMatrix matrix) const;
   // A matrix as it is stored.
   using Source = std::variant<TensorView, QuantizedMatrix>;
   Source expert_source(const std::string& prefix, std::int64_t expert, ExpertPart part) const;
@@ -88,6 +92,7 @@ class Checkpoint {
   // from the base model: Qwen3-Embedding).
   std::string prefix_;
   bool bare_names_ = false;
+  Bf16Products bf16_products_ = Bf16Products::kExact;
 };
 
 }  // namespace sampan

@@ -90,6 +90,7 @@ std::int64_t expert_budget(const Checkpoint& checkpoint, std::int64_t memory) {
 std::unique_ptr<Model> load_model(const std::filesystem::path& path, ThreadPool& pool, const LoadOptions& options) {
   Checkpoint checkpoint(path);
   checkpoint.set_mla_mode(options.mla);
+  checkpoint.set_bf16_products(options.bf16_products);
   choose_prediction(path, options, checkpoint);
   const std::int64_t budget = checkpoint.config().moe ? expert_budget(checkpoint, options.memory) : 0;
   return std::make_unique<DecoderModel>(std::move(checkpoint), budget, pool);

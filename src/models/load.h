@@ -23,6 +23,7 @@ struct LoadOptions {
   std::int64_t memory = 0;
   Prediction prediction = Prediction::kLeaveOut;
   MlaMode mla = MlaMode::kAbsorbed;  // no effect on models without latent attention
+  Bf16Products bf16_products = Bf16Products::kExact;  // no effect on weights that are not BF16
 };
 
 // Opens a checkpoint (a folder with config.json and safetensors, or a .gguf) and makes the model of its family. Throws Error.

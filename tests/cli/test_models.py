@@ -153,6 +153,18 @@ class Perplexity(CliTest):
         self.assertLess(coded["divergence"]["mean"], 5e-4)
         self.assertGreater(coded["divergence"]["same_top"], 0.98)
 
+    def test_rounded_products_are_nearly_as_good(self):
+        rounded = self.json("perplexity", "nano", "--file", NANO / "heldout.txt", "--bf16-products", "rounded", "--json")
+        plain = self.json("perplexity", "nano", "--file", NANO / "heldout.txt", "--json")
+        self.assertNotEqual(rounded["nats"], plain["nats"])
+        self.assertLess(abs(rounded["perplexity"] / plain["perplexity"] - 1), 2e-3)
+
+    def test_rounded_products_are_the_same_on_every_instruction_set(self):
+        command = ("generate", "nano", "--ids", "40,423,483", "--max-tokens", "30", "--greedy", "--json", "--bf16-products", "rounded")
+        plain = self.json(*command)
+        for isa in ("reference", "avx2"):
+            self.assertEqual(self.json(*command, env={"SAMPAN_ISA": isa}), plain, isa)
+
     def test_a_model_does_not_diverge_from_itself(self):
         same = self.json("perplexity", "nano", "--file", NANO / "heldout.txt", "--against", "nano", "--json")["divergence"]
         self.assertEqual((same["mean"], same["highest"], same["same_top"]), (0, 0, 1))

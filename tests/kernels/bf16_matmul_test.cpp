@@ -59,7 +59,7 @@ WeightMatrix matrix_of(const std::vector<std::uint16_t>& bits, std::int64_t rows
                        std::int64_t columns, ThreadPool& pool) {
   const auto* const bytes = reinterpret_cast<const std::byte*>(bits.data());
   WeightMatrix w = WeightMatrix::make({DType::kBF16, {rows, columns}, bytes}, pool);
-  w.use_bf16_activations();
+  w.set_products(Bf16Products::kRounded);
   return w;
 }
 
@@ -165,7 +165,7 @@ TEST(Bf16Matmul, OtherWeightsKeepFloatActivations) {
   const std::vector<float> weights(32, 1.0f);
   WeightMatrix w = WeightMatrix::make(
       {DType::kF32, {1, 32}, reinterpret_cast<const std::byte*>(weights.data())}, pool);
-  w.use_bf16_activations();
+  w.set_products(Bf16Products::kRounded);
   EXPECT_EQ(w.activations(), ActivationKind::kFloat);
 }
 

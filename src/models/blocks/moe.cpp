@@ -120,6 +120,7 @@ MoeBlock load_moe(const Checkpoint& checkpoint, std::int64_t layer, ThreadPool& 
   MoeBlock block;
   block.layer = layer;
   block.router = checkpoint.matrix(prefix + "gate.weight", moe.experts, c.hidden_size, pool);
+  block.router.set_products(Bf16Products::kExact);  // a rounded score would choose another expert
   if (moe.correction_bias) block.bias = checkpoint.vector(prefix + "gate.e_score_correction_bias", moe.experts);
   if (moe.shared_intermediate_size > 0) {
     const std::string shared = prefix + (moe.shared_gate ? "shared_expert." : "shared_experts.");

@@ -361,6 +361,7 @@ std::unique_ptr<LoadedModel> ModelHost::load_now(const Served& served) {
   loaded->defaults = generation_defaults(served.spec.path);
   LoadOptions load;
   load.memory = served.plan.total();
+  load.bf16_products = options_.bf16_products;
   {
     const ComputeTurns::Turn turn(*turns_);  // weights are repacked on the pool
     loaded->model = load_model(served.spec.path, pool_, load);

@@ -30,6 +30,7 @@ struct HostOptions {
   std::int64_t memory =
       0;  // bytes that all loaded models may take; 0: nine tenths of what the system has available
   std::chrono::milliseconds keep_alive{-1};
+  Bf16Products bf16_products = Bf16Products::kExact;  // of all models
   EngineOptions engine;  // kv_dtype and kv_bytes are each model's
   LogWriter log;         // is told of models that are loaded and unloaded
 };
