@@ -67,6 +67,8 @@ TEST(MappedHints, TakeAnyBytes) {
   static std::byte bytes[3 * 4096];
   read_ahead({});
   read_ahead({bytes + 1, 1});
+  map_pages({});
+  map_pages({bytes + 1, 1});
   release_mapped({bytes + 1, 4096});  // holds no whole page, or one of zeros
   EXPECT_EQ(bytes[5], std::byte{0});
 }
