@@ -284,8 +284,9 @@ const FieldTable& completion_fields() {
   static const FieldTable own = {
       {.name = "prompt",
        .is_required = true,
-       .note = "a string, strings, token ids or lists of token ids; at most 2,048; special tokens "
-               "in texts are parsed"},
+       .note =
+           "a string, strings, token ids or lists of token ids; at most 2,048, times n; special "
+           "tokens in texts are parsed"},
       {.name = "max_tokens",
        .type = Type::kInteger,
        .min = 0,

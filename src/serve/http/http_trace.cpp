@@ -1,17 +1,7 @@
 #include "serve/http/http_trace.h"
 
-#include <algorithm>
-#include <iterator>
-
 namespace sampan {
 namespace {
-
-// Methods that are shown as such; what else clients make up has one name.
-bool is_known_method(std::string_view method) {
-  constexpr std::string_view kMethods[] = {"GET",     "HEAD",    "POST",  "PUT",  "DELETE",
-                                           "CONNECT", "OPTIONS", "TRACE", "PATCH"};
-  return std::find(std::begin(kMethods), std::end(kMethods), method) != std::end(kMethods);
-}
 
 // The value of a header that comes once; two disagree, and count as none.
 std::string_view only_header(const HttpRequest& request, std::string_view name) {
@@ -38,12 +28,11 @@ std::string joined_headers(const HttpRequest& request, std::string_view name) {
 std::shared_ptr<ActiveSpan> begin_http_span(const HttpOptions& options, const HttpRequest& request,
                                             const ListenAddress& local) {
   if (options.tracer == nullptr) return nullptr;
-  const bool is_known = is_known_method(request.method);
-  auto span = options.tracer->begin(is_known ? request.method : "HTTP", request.arrival,
-                                    only_header(request, "traceparent"),
-                                    joined_headers(request, "tracestate"));
+  auto span =
+      options.tracer->begin(request.method, request.arrival, only_header(request, "traceparent"),
+                            joined_headers(request, "tracestate"));
   if (!span->is_recorded()) return span;
-  span->set("http.request.method", is_known ? request.method : "_OTHER");
+  span->set("http.request.method", request.method);
   span->set("url.path", request.path);
   span->set("url.scheme", options.tls && local.unix_path.empty() ? "https" : "http");
   if (!local.unix_path.empty()) {
