@@ -11,6 +11,7 @@
 #include <atomic>
 #include <condition_variable>
 #include <filesystem>
+#include <fstream>
 #include <mutex>
 #include <thread>
 
@@ -402,6 +403,39 @@ TEST_F(HttpServerTest, AUnixSocketIsForItsOwnerAlone) {
                   .ends_with("/echo|"));
   server_->stop();
   EXPECT_FALSE(std::filesystem::exists(address.unix_path));
+}
+
+TEST_F(HttpServerTest, AUnixSocketTakesNobodysPlace) {
+  const std::filesystem::path folder =
+      std::filesystem::temp_directory_path() / ("sampan-unix-" + std::to_string(::getpid()));
+  std::filesystem::create_directory(folder);
+  ListenAddress address;
+  address.unix_path = (folder / "socket").string();
+  server_->listen(address);
+  HttpServer other(options_, handler_);
+  EXPECT_THROW(other.listen(address), Error);  // one that answers
+  EXPECT_TRUE(Client(address.unix_path)
+                  .send("GET /echo HTTP/1.1\r\n" + kClose)
+                  .read_all()
+                  .ends_with("/echo|"));
+
+  ListenAddress file;
+  file.unix_path = (folder / "notes").string();
+  std::ofstream(file.unix_path) << "data";
+  EXPECT_THROW(other.listen(file), Error);
+  EXPECT_EQ(std::filesystem::file_size(file.unix_path), 4U);
+
+  // One that a killed server left.
+  std::filesystem::rename(address.unix_path, folder / "left");
+  server_->stop();
+  address.unix_path = (folder / "left").string();
+  other.listen(address);
+  EXPECT_TRUE(Client(address.unix_path)
+                  .send("GET /echo HTTP/1.1\r\n" + kClose)
+                  .read_all()
+                  .ends_with("/echo|"));
+  other.stop();
+  std::filesystem::remove_all(folder);
 }
 
 TEST_F(HttpServerTest, AThousandIdleConnectionsHurtNobody) {

@@ -115,6 +115,22 @@ std::shared_ptr<asio::ssl::context> make_tls(const TlsFiles& files) {
   return context;
 }
 
+// Takes the place of a socket that a server left behind. One that still answers is another
+// server's, and a file of another kind is somebody's data: both stay.
+void clear_unix_path(asio::io_context& context, const std::string& path) {
+  struct ::stat info {};
+  if (::lstat(path.c_str(), &info) != 0) return;
+  if (!S_ISSOCK(info.st_mode))
+    fail(ErrorCode::kIo, "cannot listen on {}: there is a file that is no socket",
+         printable(path, 200));
+  stream_protocol::socket probe(context);
+  boost::system::error_code error;
+  probe.connect(stream_protocol::endpoint(path), error);
+  if (!error)
+    fail(ErrorCode::kIo, "cannot listen on {}: another process does", printable(path, 200));
+  if (error == asio::error::connection_refused) ::unlink(path.c_str());
+}
+
 std::string text_of(const tcp::endpoint& peer) {
   const std::string address = peer.address().to_string();
   return peer.address().is_v6() ? fmt::format("[{}]:{}", address, peer.port())
@@ -237,10 +253,10 @@ void HttpServer::Impl::serve(std::shared_ptr<typename Protocol::acceptor> accept
 
 std::uint16_t HttpServer::Impl::listen(const ListenAddress& address) {
   if (!address.unix_path.empty()) {
-    ::unlink(address.unix_path.c_str());
     auto acceptor = std::make_shared<stream_protocol::acceptor>(asio::make_strand(core_->context));
     try {
       const stream_protocol::endpoint endpoint(address.unix_path);
+      clear_unix_path(core_->context, address.unix_path);
       acceptor->open();
       const ::mode_t before = ::umask(0177);
       boost::system::error_code error;
