@@ -50,6 +50,7 @@ ApiOptions api_options(const ServeSettings& settings) {
   options.api_sampling_defaults = settings.sampling_defaults == "api";
   options.deadline = settings.request_time;
   options.log = log_of(settings);
+  options.origins = settings.cors_origins;
   return options;
 }
 

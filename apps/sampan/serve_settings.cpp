@@ -126,7 +126,7 @@ std::vector<Setting> make_settings() {
       text("keys_file", "File with a key a line, or a name and a key; read again on SIGHUP", [](S& s) -> auto& { return s.keys_file; }),
       text("tls_certificate", "PEM file with the certificate chain; makes the server speak TLS", [](S& s) -> auto& { return s.tls_certificate; }),
       text("tls_key", "PEM file with the certificate's private key", [](S& s) -> auto& { return s.tls_key; }),
-      list("cors_origin", "Origin whose pages may call the server, such as https://app.example, or *; may be repeated", [](S& s) -> auto& { return s.cors_origins; }),
+      list("cors_origin", "Origin whose pages may call the server, such as https://app.example, or *; may be repeated. Without keys, pages of others and Hosts that are not this machine are refused", [](S& s) -> auto& { return s.cors_origins; }),
       count("threads", "Threads to compute with; 0: all CPUs of this process", 0, 256, [](S& s) -> auto& { return s.host.threads; }),
       bytes("memory", "Memory that loaded models may take; 0: nine tenths of what is available at start", [](S& s) -> auto& { return s.host.memory; }),
       bytes("kv_memory", "Memory of a model's key-value cache; 0: as the plan finds fit", [](S& s) -> auto& { return s.kv_memory; }),

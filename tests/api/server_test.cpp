@@ -57,6 +57,42 @@ TEST(ApiServer, EveryRouteButHealthNeedsAKey) {
   EXPECT_EQ(service.requests.at(0).caller.key_id, "alice");
 }
 
+// A page of anybody's, in a browser on this machine.
+TEST(ApiServer, WithoutKeysForeignPagesAreRefused) {
+  FakeService service;
+  ApiOptions options = TestServer::on_this_thread();
+  options.origins = {"https://app.example"};
+  TestServer server(service, options);
+  const auto status = [&](HttpFields headers) {
+    return server.send("POST", "/api/show", R"({"model": "fake-1b"})", std::move(headers))->status;
+  };
+  for (const char* const host : {"localhost", "LocalHost:8080", "127.0.0.1:8080", "[::1]:8080",
+                                 "10.0.0.7", "chat.localhost", "app.example", ""})
+    EXPECT_EQ(status({{"host", host}}), 200) << host;
+  for (const char* const host :
+       {"evil.example", "evil.example:8080", "localhost.evil.example", "127.0.0.1.evil.example",
+        "[::1", "a b", "notlocalhost", "[evil.example]"})
+    EXPECT_EQ(status({{"host", host}}), 403) << host;
+  for (const char* const origin :
+       {"http://127.0.0.1:8080", "https://app.example", "HTTP://127.0.0.1:8080"})
+    EXPECT_EQ(status({{"host", "127.0.0.1:8080"}, {"origin", origin}}), 200) << origin;
+  for (const char* const origin : {"https://evil.example", "null", "http://127.0.0.1:9090", "",
+                                   "https://app.example.evil", "127.0.0.1:8080"})
+    EXPECT_EQ(status({{"host", "127.0.0.1:8080"}, {"origin", origin}}), 403) << origin;
+  EXPECT_EQ(server.send("GET", "/metrics", "", {{"host", "evil.example"}})->status, 403);
+  EXPECT_TRUE(service.requests.empty());
+
+  options.origins = {"*"};
+  TestServer open(service, options);
+  EXPECT_EQ(open.send("GET", "/v1/models", "", {{"host", "a"}, {"origin", "b"}})->status, 200);
+  TestServer locked(service, TestServer::on_this_thread(), {{"alice", "sk-alice"}});
+  EXPECT_EQ(locked
+                .send("GET", "/v1/models", "",
+                      {{"host", "a"}, {"origin", "b"}, {"x-api-key", "sk-alice"}})
+                ->status,
+            200);
+}
+
 TEST(ApiServer, RefusesByTheHeadAlone) {
   FakeService service;
   TestServer server(service);

@@ -1,7 +1,10 @@
 #include "serve/api/api_server.h"
 
+#include <malloc.h>
+
 #include <algorithm>
 
+#include "serve/api/origin.h"
 #include "serve/api/route.h"
 #include "serve/api/workers.h"
 
@@ -68,6 +71,10 @@ struct ApiServer::Parts {
 
 std::optional<ApiError> ApiServer::Parts::refusal(const HttpRequest& head,
                                                   const RouteMatch& match) const {
+  if (keys.is_open()) {
+    if (const auto reason = foreign_page(head, context->options.origins))
+      return ApiError(403, *reason, "", "origin_not_allowed");
+  }
   const bool is_public = match.route != nullptr && !match.route->needs_key;
   if (!is_public && !caller(head)) {
     const bool has_key = !presented_keys(head).empty();

@@ -35,6 +35,7 @@ struct ApiOptions {
   std::chrono::milliseconds heartbeat{15000};  // of streams that are silent
   std::chrono::milliseconds deadline{0};       // of a request; 0: none
   LogWriter log;     // is told of answers that failed through no fault of the client
+  std::vector<std::string> origins;  // of pages that may call a server without keys; "*": all
   std::string page;  // HTML of GET / for browsers; "" = Ollama's line for them as well
 };
 
