@@ -123,6 +123,26 @@ TEST_F(Anthropic, BlocksBecomeTheTemplatesMessages) {
   EXPECT_EQ(Json::parse(prompt().variables)["enable_thinking"], false);
 }
 
+TEST_F(Anthropic, ToolChoiceNoneShowsNoTools) {
+  const Json tools = Json::array({{{"name", "f"}, {"input_schema", {{"type", "object"}}}}});
+  for (const char* const type : {"auto", "none"}) {
+    const auto reply =
+        server.post("/v1/messages", message({{"tools", tools}, {"tool_choice", {{"type", type}}}}));
+    ASSERT_EQ(reply->status, 200) << reply->body;
+    EXPECT_EQ(std::get<ChatPrompt>(service.requests.back().prompt).tools.empty(),
+              type == std::string("none"));
+  }
+}
+
+TEST_F(Anthropic, AnEmptySystemIsNone) {
+  for (const Json& system :
+       {Json(""), Json::array(), Json::array({{{"type", "text"}, {"text", ""}}})}) {
+    ASSERT_EQ(server.post("/v1/messages", message({{"system", system}}))->status, 200);
+    EXPECT_EQ(std::get<ChatPrompt>(service.requests.back().prompt).messages.find("system"),
+              std::string::npos);
+  }
+}
+
 TEST_F(Anthropic, ALastMessageOfTheAssistantIsContinued) {
   server.post("/v1/messages", message({{"messages",
                                         {{{"role", "user"}, {"content", "hi"}},

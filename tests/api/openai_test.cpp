@@ -281,6 +281,19 @@ TEST_F(OpenAi, MessagesBecomeTheTemplates) {
   EXPECT_EQ(variables["x"], 1);
 }
 
+TEST_F(OpenAi, ToolChoiceNoneShowsNoTools) {
+  const Json tools = Json::array({{{"type", "function"}, {"function", {{"name", "f"}}}}});
+  for (const char* const choice : {"auto", "none"}) {
+    const auto reply =
+        server.post("/v1/chat/completions", chat({{"tools", tools}, {"tool_choice", choice}}));
+    ASSERT_EQ(reply->status, 200) << reply->body;
+    const auto& prompt = std::get<ChatPrompt>(service.requests.back().prompt);
+    EXPECT_EQ(prompt.tools.empty(), choice == std::string("none"));
+  }
+  expect_error("/v1/chat/completions",
+               chat({{"tools", {{{"type", "x"}}}}, {"tool_choice", "none"}}), 400, "tools[0].type");
+}
+
 TEST_F(OpenAi, WrongMessagesAreNamed) {
   const auto with = [](const Json& message) {
     return Json{{"messages", {{{"role", "user"}, {"content", "a"}}, message}}};

@@ -52,7 +52,7 @@ const FieldTable& prompt_fields() {
       {.name = "tool_choice",
        .type = Type::kObject,
        .fallback = "{\"type\": \"auto\"}",
-       .note = "auto or none; any and tool: not there yet"},
+       .note = "auto or none (no tools are shown then); any and tool: not there yet"},
       {.name = "thinking",
        .type = Type::kObject,
        .fallback = "disabled",

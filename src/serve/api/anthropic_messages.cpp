@@ -149,11 +149,12 @@ Json openai_tools(const Json& tools) {
   return result;
 }
 
-void check_tool_choice(const Body& body) {
+// As for OpenAI's: "none" is kept by not showing the tools.
+bool shows_tools(const Body& body) {
   const Json* const choice = body.find("tool_choice");
-  if (choice == nullptr) return;
+  if (choice == nullptr) return true;
   const auto type = choice->find("type");
-  if (type != choice->end() && (*type == "auto" || *type == "none")) return;
+  if (type != choice->end() && (*type == "auto" || *type == "none")) return *type == "auto";
   throw ApiError(400, "tool_choice: other types than auto and none are not supported yet",
                  "tool_choice", "unsupported_parameter");
 }
@@ -179,8 +180,11 @@ Json template_variables(const Body& body) {
 
 ChatPrompt anthropic_prompt(const Body& body) {
   Conversation conversation;
-  if (const Json* const system = body.find("system"))
-    conversation.add_text("system", plain_text(*system, "system"));
+  // An empty one is none: templates have a default for that.
+  if (const Json* const system = body.find("system")) {
+    const std::string text = plain_text(*system, "system");
+    if (!text.empty()) conversation.add_text("system", text);
+  }
   const Json& messages = *body.find("messages");
   for (std::size_t i = 0; i < messages.size(); ++i) {
     const std::string where = fmt::format("messages.{}", i);
@@ -199,9 +203,11 @@ ChatPrompt anthropic_prompt(const Body& body) {
 
   ChatPrompt prompt;
   prompt.messages = dump(conversation.messages());
-  if (const Json* const tools = body.find("tools"); tools != nullptr && !tools->empty())
-    prompt.tools = dump(openai_tools(*tools));
-  check_tool_choice(body);
+  const bool shows = shows_tools(body);
+  if (const Json* const tools = body.find("tools"); tools != nullptr && !tools->empty()) {
+    const Json shown = openai_tools(*tools);
+    if (shows) prompt.tools = dump(shown);
+  }
   prompt.variables = dump(template_variables(body));
   prompt.continue_final_message = conversation.ends_with_assistant();
   prompt.add_generation_prompt = !prompt.continue_final_message;

@@ -218,7 +218,8 @@ const FieldTable& chat_fields() {
                "not there yet"},
       {.name = "tool_choice",
        .fallback = "auto",
-       .note = "auto or none; required and named functions: not there yet"},
+       .note =
+           "auto or none (no tools are shown then); required and named functions: not there yet"},
       {.name = "parallel_tool_calls",
        .status = Status::kNotThere,
        .note = "one call at a time",

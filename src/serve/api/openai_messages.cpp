@@ -111,9 +111,12 @@ void check_tools(const Json& tools) {
   }
 }
 
-void check_tool_choice(const Body& body) {
+// Whether the model may call tools. Until calls are told apart from text, "none" can only be kept
+// by not showing the tools.
+bool shows_tools(const Body& body) {
   const Json* const choice = body.find("tool_choice");
-  if (choice == nullptr || *choice == "auto" || *choice == "none") return;
+  if (choice == nullptr || *choice == "auto") return true;
+  if (*choice == "none") return false;
   throw ApiError(400, "'tool_choice' other than auto and none is not supported yet.", "tool_choice",
                  "unsupported_parameter");
 }
@@ -175,11 +178,11 @@ ChatPrompt openai_chat_prompt(Call& call, const Body& body) {
   ChatPrompt prompt;
   const bool knows = has_developer && knows_developer(call, body.string("model").value_or(""));
   prompt.messages = dump(template_messages(messages, knows, &call.ignored));
+  const bool shows = shows_tools(body);
   if (const Json* const tools = body.find("tools")) {
     check_tools(*tools);
-    if (!tools->empty()) prompt.tools = dump(*tools);
+    if (shows && !tools->empty()) prompt.tools = dump(*tools);
   }
-  check_tool_choice(body);
   prompt.variables = dump(template_variables(body));
   prompt.add_generation_prompt = body.boolean("add_generation_prompt").value_or(true);
   prompt.continue_final_message = body.boolean("continue_final_message").value_or(false);
