@@ -357,18 +357,24 @@ TEST_F(HttpServerTest, DrainingLetsStreamsFinish) {
 }
 
 TEST_F(HttpServerTest, RequestsThatComeWhileDrainingGet503) {
+  options_.limits.head_time = std::chrono::seconds(30);
+  start();
   Client running(port_);
   running.send("GET /endless HTTP/1.1\r\nHost: a\r\n\r\n");
   const std::shared_ptr<Exchange> exchange = handler_.wait_held();
   Client other(port_);
   other.send("GET /echo HTTP/1.1\r\nHost: a\r\n\r\nGET /hang");
   other.read_until("/echo|");
-  std::thread drain([&] { server_->drain(std::chrono::seconds(5)); });
+  const auto begin = std::chrono::steady_clock::now();
+  std::thread drain([&] { EXPECT_TRUE(server_->drain(std::chrono::seconds(20))); });
   std::this_thread::sleep_for(milliseconds(50));
   other.send(" HTTP/1.1\r\nHost: a\r\n\r\n");
   EXPECT_TRUE(other.read_all().starts_with("HTTP/1.1 503 "));
+  EXPECT_TRUE(ask("GET /echo HTTP/1.1\r\nHost: a\r\n\r\n").starts_with("HTTP/1.1 503 "));
+  Client silent(port_);  // holds nobody up
   exchange->finish();
   drain.join();
+  EXPECT_LT(std::chrono::steady_clock::now() - begin, std::chrono::seconds(15));
 }
 
 TEST_F(HttpServerTest, CorsIsForThoseNamed) {

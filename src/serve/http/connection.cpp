@@ -40,6 +40,7 @@ Connection::Connection(std::shared_ptr<HttpCore> core, std::unique_ptr<ByteStrea
       stream_(std::move(stream)),
       peer_(std::move(peer)),
       local_(std::move(local)),
+      is_late_(core_->is_draining),
       strand_(stream_->executor()),
       woken_(strand_),
       has_output_(strand_),
@@ -146,7 +147,7 @@ asio::awaitable<bool> Connection::wait_for_head(bool is_first) {
     }
     if (reader_.read_head()) co_return true;
     if (has_ended_) co_return false;
-    if (core_->is_draining && reader_.buffered() == 0) co_return false;
+    if (core_->is_draining && !is_late_ && reader_.buffered() == 0) co_return false;
     if (!co_await wait_until(deadline)) {
       if (reader_.buffered() > 0) throw HttpError(408, "the request's head did not arrive in time");
       co_return false;

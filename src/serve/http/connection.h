@@ -57,6 +57,8 @@ class Connection : public std::enable_shared_from_this<Connection> {
   ~Connection();
 
   void start();
+  // Whether it came when the server was already draining: it is told so, and nobody waits for it.
+  bool is_late() const { return is_late_; }
   // From any thread.
   void post_close();
   void post_wake();
@@ -92,6 +94,7 @@ class Connection : public std::enable_shared_from_this<Connection> {
   std::unique_ptr<ByteStream> stream_;
   std::string peer_;
   ListenAddress local_;
+  const bool is_late_;
   boost::asio::any_io_executor strand_;
   boost::asio::steady_timer woken_;       // serve() sleeps on it
   boost::asio::steady_timer has_output_;  // write() sleeps on it

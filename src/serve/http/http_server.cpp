@@ -298,15 +298,19 @@ void HttpServer::Impl::close_acceptors() {
 
 bool HttpServer::Impl::drain(std::chrono::milliseconds longest) {
   core_->is_draining = true;
-  close_acceptors();
   const auto deadline = std::chrono::steady_clock::now() + longest;
-  while (stats().connections > 0 && std::chrono::steady_clock::now() < deadline) {
+  for (bool is_done = false; !is_done && std::chrono::steady_clock::now() < deadline;) {
+    is_done = true;
     {
       const std::lock_guard lock(core_->mutex);
-      for (Connection* connection : core_->connections) connection->post_wake();
+      for (Connection* connection : core_->connections) {
+        connection->post_wake();
+        is_done = is_done && connection->is_late();
+      }
     }
-    std::this_thread::sleep_for(std::chrono::milliseconds(10));
+    if (!is_done) std::this_thread::sleep_for(std::chrono::milliseconds(10));
   }
+  close_acceptors();
   return core_->requests == 0;
 }
 

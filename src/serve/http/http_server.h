@@ -137,10 +137,13 @@ class HttpServer {
   // Binds and begins to serve. Throws Error kIo naming the address. Returns the port (0 for a Unix
   // socket).
   std::uint16_t listen(const ListenAddress& address);
-  // Takes no more connections; requests that come on open ones are answered 503; those that run go
-  // on, for at most that long. Returns true when all were done.
+  // Requests that come from now on, over new connections too, are answered 503; those that run go
+  // on, for at most that long. Takes no more connections afterwards. Returns true when all were
+  // done.
   bool drain(std::chrono::milliseconds longest);
   void stop();
+  // Throws Error kIo for TLS files that cannot be used.
+  static void check_tls(const HttpOptions& options);
   // Reads the certificate and key again; new connections use them. Throws Error kIo and changes
   // nothing.
   void reload_tls();
