@@ -47,6 +47,14 @@ class ServeTest(CliTest):
         text = reply.read()
         return reply.status, json.loads(text) if text.startswith(b"{") else text
 
+    def broken_model(self):
+        """A folder with a configuration and weights that do not belong together."""
+        folder = self.folder / "broken"
+        folder.mkdir(exist_ok=True)
+        (folder / "config.json").write_text((NANO / "config.json").read_text())
+        (folder / "model.safetensors").write_bytes(b"\0" * 64)
+        return folder
+
     def begin_stream(self, process, tokens=1500):
         """A streamed answer that goes on; returns its socket file after the first piece."""
         body = json.dumps({**QUESTION, "stream": True, "max_tokens": tokens, "ignore_eos": True}).encode()
@@ -127,6 +135,32 @@ class ServeTest(CliTest):
         server.send_signal(signal.SIGHUP)
         self.wait_for(lambda: "nothing is changed" in server.log.read_text())
         self.assertEqual(with_key("second-key")[0], 200)
+        # A mistake in the models leaves the keys as they were.
+        keys.write_text("third-key\n")
+        config.write_text(f'keys_file = "{keys}"\n[[model]]\nname = "c"\nmodel = "/nowhere"\n')
+        server.send_signal(signal.SIGHUP)
+        self.wait_for(lambda: server.log.read_text().count("nothing is changed") == 2)
+        self.assertEqual((with_key("second-key")[0], with_key("third-key")[0]), (200, 401))
+        config.write_text(f'keys_file = "{keys}"\n[[model]]\nname = "c"\nmodel = "{self.broken_model()}"\n')
+        server.send_signal(signal.SIGHUP)
+        self.wait_for(lambda: server.log.read_text().count("nothing is changed") == 3)
+        self.assertEqual((with_key("second-key")[0], with_key("third-key")[0]), (200, 401))
+
+    def test_a_model_that_cannot_be_loaded_is_told_without_paths(self):
+        folder = self.folder / "wordless"
+        folder.mkdir()
+        for name in ("config.json", "model.safetensors"):
+            (folder / name).symlink_to(NANO / name)
+        checked = run("serve", NANO, folder, "--check")
+        self.assertEqual(checked.returncode, 2)
+        self.assertIn("no tokenizer.json", checked.stderr)
+        server = self.start(models=(NANO, folder))
+        for path, body in [("/v1/chat/completions", QUESTION), ("/v1/completions", {"prompt": "a"}), ("/api/show", {}), ("/v1/messages", {**QUESTION, "max_tokens": 1})]:
+            status, reply = self.ask(server, "POST", path, {**body, "model": "wordless"})
+            self.assertEqual(status, 500, path)
+            self.assertIn("could not be loaded", json.dumps(reply))
+            self.assertNotIn(str(self.folder), json.dumps(reply))
+        self.assertIn(f"{folder}: no tokenizer.json", server.log.read_text())
 
     # sampan run as a client
 

@@ -319,7 +319,7 @@ bool ModelHost::load_next(Lock& lock) {
     try {
       model = load_now(*next);
     } catch (const std::exception& failure) {
-      error = Error(ErrorCode::kInvalidData, failure.what());
+      error = load_failure(next->spec.name, failure.what());
     }
     seconds = std::chrono::duration<double>(Clock::now() - begin).count();
     log_load(*next, seconds, error);
@@ -436,9 +436,20 @@ LoadPlan ModelHost::plan(const std::string& name) const { return find(name)->pla
 
 std::shared_ptr<const ModelText> ModelHost::text_of(Served& served) const {
   const std::lock_guard lock(served.text_mutex);
-  if (!served.text)
+  if (served.text) return served.text;
+  try {
     served.text = std::make_shared<const ModelText>(load_model_text(served.spec.path));
+  } catch (const Error& failure) {
+    throw load_failure(served.spec.name, failure.what());
+  }
   return served.text;
+}
+
+Error ModelHost::load_failure(const std::string& model, const std::string& why) const {
+  const std::string told =
+      fmt::format("The model `{}` could not be loaded.", printable(model, 200));
+  if (options_.on_failure && why != told) options_.on_failure(model, why);
+  return Error(ErrorCode::kInvalidData, told);
 }
 
 std::vector<ModelHost::ModelMetrics> ModelHost::metrics() const {

@@ -3,6 +3,7 @@
 #include <chrono>
 #include <condition_variable>
 #include <filesystem>
+#include <functional>
 #include <list>
 #include <map>
 #include <mutex>
@@ -33,6 +34,9 @@ struct HostOptions {
   Bf16Products bf16_products = Bf16Products::kExact;  // of all models
   EngineOptions engine;  // kv_dtype and kv_bytes are each model's
   LogWriter log;         // is told of models that are loaded and unloaded
+  // Told why a model could not be loaded, file names included: for the operator. Clients hear only
+  // that it could not. From any thread.
+  std::function<void(const std::string& model, const std::string& why)> on_failure;
 };
 
 // What a model takes when it is loaded, known before.
@@ -106,6 +110,8 @@ class ModelHost : public InferenceService {
   void log_load(const Served& served, double seconds, const std::optional<Error>& error) const;
   std::optional<Clock::time_point> next_expiry() const;
   std::int64_t loaded_bytes() const;
+  // Tells on_failure; returns what clients are told.
+  Error load_failure(const std::string& model, const std::string& why) const;
   std::shared_ptr<const ModelText> text_of(Served& served) const;
   ServedModelInfo info_of(const Served& served) const;
   LoadPlan plan_of(const ModelSpec& spec, const Checkpoint& checkpoint) const;

@@ -333,6 +333,9 @@ HttpServer::~HttpServer() = default;
 std::uint16_t HttpServer::listen(const ListenAddress& address) { return impl_->listen(address); }
 bool HttpServer::drain(std::chrono::milliseconds longest) { return impl_->drain(longest); }
 void HttpServer::stop() { impl_->stop(); }
+void HttpServer::check_tls(const HttpOptions& options) {
+  if (options.tls) make_tls(*options.tls);
+}
 void HttpServer::reload_tls() { impl_->reload_tls(); }
 HttpStats HttpServer::stats() const { return impl_->stats(); }
 
