@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <charconv>
 #include <cstdlib>
+#include <set>
 #include <sstream>
 
 #include "base/error.h"
@@ -250,9 +251,13 @@ ModelSpec model_of(const ModelTable& table, const std::string& file) {
 
 void check(const ServeSettings& settings) {
   if (settings.models.empty()) fail(ErrorCode::kInvalidArgument, "no model is named: sampan serve MODEL, or a [[model]] in the file");
-  for (std::size_t i = 0; i < settings.models.size(); ++i) {
-    for (std::size_t j = 0; j < i; ++j) {
-      if (settings.models[i].name == settings.models[j].name) fail(ErrorCode::kInvalidArgument, "two models are named {}", printable(settings.models[i].name));
+  std::set<std::string> names;
+  for (const ModelSpec& model : settings.models) {
+    std::set<std::string> own(model.aliases.begin(), model.aliases.end());
+    own.insert(model.name);
+    for (const std::string& name : own) {
+      if (name.empty()) fail(ErrorCode::kInvalidArgument, "a model's name or alias is empty");
+      if (!names.insert(name).second) fail(ErrorCode::kInvalidArgument, "two models are named {}", printable(name));
     }
   }
   if (settings.tls_certificate.empty() != settings.tls_key.empty()) fail(ErrorCode::kInvalidArgument, "tls_certificate and tls_key belong together");

@@ -95,7 +95,8 @@ class ServeTest(CliTest):
         self.refused("serve", NANO, env={"SAMPAN_KV_TYPE": "f8"}, says="SAMPAN_KV_TYPE")
         config = self.folder / "bad.toml"
         for text, says in [("port = ", "bad.toml:1:"), ("prot = 1", 'no setting "prot"'), ("port = 1.5", "bad.toml:1:"), ("[[model]]\nnmae = 1", 'no setting "nmae"'),
-                           ("[[model]]\nname = 'x'", "has no model")]:
+                           ("[[model]]\nname = 'x'", "has no model"),
+                           (f"[[model]]\nmodel = '{NANO}'\naliases = ['b']\n[[model]]\nname = 'b'\nmodel = '{NANO}'", "two models are named b")]:
             config.write_text(text)
             self.refused("serve", "--config", config, "--check", says=says)
 
