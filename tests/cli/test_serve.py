@@ -302,6 +302,22 @@ class ServeTest(CliTest):
         self.wait_for(lambda: float(running()[1]) == 0)
         self.assertEqual(self.ask(server, "POST", "/v1/chat/completions", QUESTION)[0], 200)
 
+    def test_bodies_of_many_values_leave_no_memory_behind(self):
+        server = self.start()
+        body = b'{"messages":[{"role":"user","content":"a"}],"max_tokens":1,"x":[' + b"{}," * 3_000_000 + b"0]}"
+        resident = lambda: int(re.search(r"VmRSS:\s+(\d+) kB", pathlib.Path(f"/proc/{server.pid}/status").read_text())[1]) << 10
+
+        def send():
+            connection = http.client.HTTPConnection(*server.address, timeout=60)
+            connection.request("POST", "/v1/chat/completions", body, {"Content-Type": "application/json"})
+            self.assertEqual(connection.getresponse().status, 200)
+            connection.close()
+
+        before = resident()
+        for _ in range(4):
+            send()
+        self.wait_for(lambda: resident() < before + (100 << 20), 20)
+
     def test_out_of_cache_memory_everybody_is_answered(self):
         server = self.start("--kv-memory", "1MiB", "--kv-type", "f16")
         alone = self.ask(server, "POST", "/v1/chat/completions", {**QUESTION, "max_tokens": 60})[1]["choices"][0]["message"]["content"]
