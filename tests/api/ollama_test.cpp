@@ -146,6 +146,9 @@ TEST_F(Ollama, WhatCannotBeHonouredIsRefused) {
   expect_error("/api/generate", with("template", "{{ x }}"), 400, "template");
   expect_error("/api/generate", with("suffix", "x"), 400, "suffix");
   expect_error("/api/generate", with("format", "json"), 400, "format");
+  expect_error("/api/generate",
+               {{"model", "fake-1b"}, {"prompt", "hi"}, {"raw", true}, {"system", "be"}}, 400,
+               "system");
   expect_error("/api/generate", with("images", {"x"}), 400, "images");
   expect_error("/api/generate", with("options", {{"mirostat", 1}}), 400, "mirostat");
   expect_error("/api/generate", with("think", "extreme"), 400, "think");
@@ -179,9 +182,12 @@ TEST_F(Ollama, ItsListings) {
   EXPECT_EQ(shown["capabilities"], Json({"completion", "tools", "thinking"}));
   EXPECT_EQ(shown["model_info"]["qwen3.context_length"], 4096);
   expect_error("/api/show", {{"model", "x"}}, 404, "x");
+  expect_error("/api/chat", {{"model", "x"}}, 404, "model 'x' not found");
 }
 
 TEST_F(Ollama, Vectors) {
+  EXPECT_EQ(post("/api/embed", {{"model", "fake-1b"}, {"input", ""}})->json()["embeddings"],
+            Json::array());
   const Json json = post("/api/embed", {{"model", "fake-1b"}, {"input", {"abcde", "b"}}})->json();
   ASSERT_EQ(json["embeddings"].size(), 2u) << json.dump();
   EXPECT_FLOAT_EQ(json["embeddings"][0][1], 0.8f);

@@ -300,6 +300,8 @@ TEST_F(OpenAi, WrongMessagesAreNamed) {
   };
   const std::string path = "/v1/chat/completions";
   expect_error(path, {{"messages", Json::array()}}, 400, "messages");
+  EXPECT_EQ(server.post(path, {{"messages", Json::array()}})->json()["error"]["message"],
+            "'messages' has 0 entries; it must have at least 1.");
   expect_error(path, with({{"role", "user"}}), 400, "messages[1].content");
   expect_error(path, with({{"role", "king"}, {"content", "a"}}), 400, "messages[1].role");
   expect_error(path, with({{"role", "user"}, {"content", 5}}), 400, "messages[1].content");
@@ -308,6 +310,16 @@ TEST_F(OpenAi, WrongMessagesAreNamed) {
   expect_error(path, with("text"), 400, "messages[1]");
   expect_error(path, with({{"role", "assistant"}, {"tool_calls", {1}}}), 400,
                "messages[1].tool_calls");
+}
+
+TEST_F(OpenAi, MinTokensFitsIntoTheLimit) {
+  expect_error("/v1/chat/completions", chat({{"min_tokens", 4}, {"max_tokens", 3}}), 400,
+               "min_tokens");
+  expect_error("/v1/completions", {{"prompt", "a"}, {"min_tokens", 17}}, 400, "min_tokens");
+  EXPECT_EQ(
+      server.post("/v1/chat/completions", chat({{"min_tokens", 3}, {"max_tokens", 3}}))->status,
+      200);
+  EXPECT_EQ(server.post("/v1/chat/completions", chat({{"min_tokens", 5000}}))->status, 200);
 }
 
 TEST_F(OpenAi, ChatLogprobs) {

@@ -110,6 +110,11 @@ TEST(ApiServer, RefusesByTheHeadAlone) {
                       {{"content-type", "Application/JSON; charset=utf-8"}})
                 ->status,
             200);
+  EXPECT_EQ(server
+                .send("POST", "/v1/completions", R"({"prompt":"a"})",
+                      {{"content-type", "application/json"}, {"content-encoding", "gzip"}})
+                ->status,
+            415);
   // Errors that the transport finds are worded by the route.
   HttpRequest head;
   head.path = "/v1/messages";

@@ -103,6 +103,11 @@ std::optional<ApiError> ApiServer::Parts::refusal(const HttpRequest& head,
     return ApiError(501, "This server does not offer " + std::string(match.route->path) +
                              (match.route->status == Route::Status::kNotThere ? " yet." : "."));
   }
+  const std::string coding = lower(trimmed(head.header("content-encoding").value_or("identity")));
+  if (coding != "identity") {
+    return ApiError(415, "Bodies in the content coding " + printable(coding) + " are not read.", "",
+                    "unsupported_content_encoding");
+  }
   if (match.route->wants_json && !is_json_type(head)) {
     return ApiError(415, "The content type must be application/json.", "",
                     "unsupported_content_type");

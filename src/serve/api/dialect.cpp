@@ -60,6 +60,17 @@ std::string anthropic_type(int status) {
   }
 }
 
+// Its clients look for Ollama's words to offer a pull.
+std::string ollama_message(const ApiError& error) {
+  constexpr std::string_view kBefore = "The model `", kAfter = "` does not exist.";
+  const std::string_view text = error.what();
+  if (error.code != "model_not_found" || text.size() < kBefore.size() + kAfter.size() ||
+      !text.starts_with(kBefore) || !text.ends_with(kAfter))
+    return std::string(text);
+  const std::size_t length = text.size() - kBefore.size() - kAfter.size();
+  return fmt::format("model '{}' not found", text.substr(kBefore.size(), length));
+}
+
 Json anthropic_error(const ApiError& error, const std::string& request_id) {
   // Its clients look for the field's name in the message, as there is no param.
   std::string message = error.what();
@@ -78,7 +89,7 @@ Json error_object(Dialect dialect, const ApiError& error, const std::string& req
     case Dialect::kAnthropic:
       return anthropic_error(error, request_id);
     case Dialect::kOllama:
-      return {{"error", error.what()}};
+      return {{"error", ollama_message(error)}};
     case Dialect::kOpenAi:
       break;
   }

@@ -167,9 +167,12 @@ void Body::check(const Field& field, const Json& value) const {
   if (value.is_array() || (value.is_string() && field.type == Field::Type::kStrings)) {
     const auto count = value.is_array() ? static_cast<double>(value.size()) : 1.0;
     if (count < field.min || count > field.max) {
+      const std::string low = number_text(std::max(field.min, 0.0));
       refuse(field.name,
-             fmt::format("'{}' has {} entries; it may have {} to {}.", name, count,
-                         number_text(std::max(field.min, 0.0)), number_text(field.max)));
+             fmt::format("'{}' has {} entries; it {}.", name, count,
+                         std::isinf(field.max)
+                             ? fmt::format("must have at least {}", low)
+                             : fmt::format("may have {} to {}", low, number_text(field.max))));
     }
   }
   if (value.is_string() && !field.values.empty() &&

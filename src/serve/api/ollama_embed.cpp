@@ -36,7 +36,8 @@ void ollama_embed(Call call) {
     body.refuse("dimensions", fmt::format("dimensions is {}; the model has {}", dimensions,
                                           model.embedding_length));
   std::vector<PoolingRequest> requests;
-  for (std::string& text : body.strings("input"))
+  const bool is_empty = *body.find("input") == "";  // as Ollama: no text, no vector
+  for (std::string& text : is_empty ? std::vector<std::string>() : body.strings("input"))
     requests.push_back(
         pooling_request(call, model, std::move(text), body.boolean("truncate").value_or(true)));
   const std::string name = *body.string("model");

@@ -286,6 +286,8 @@ void ollama_generate(Call call) {
   if (prompt.empty()) return load_or_unload(call, body, std::move(request), false);
   const std::string system = body.string("system").value_or("");
   const bool is_raw = body.boolean("raw").value_or(false);
+  if (is_raw && !system.empty())
+    body.refuse("system", "raw mode does not support system: write it into the prompt");
   if (is_raw || call.api.service.model(request.model).chat_template.empty()) {
     request.prompt = TextPrompt{system.empty() || is_raw ? prompt : system + "\n\n" + prompt, true};
     request.split_reasoning = !is_raw;

@@ -24,6 +24,9 @@ void show_model(Call call);
 // What chat and text completions have in common: model, sampling, stops, choices, priority.
 InferenceRequest openai_request(const Call& call, const Body& body);
 
+// Refuses a min_tokens that max_tokens does not leave room for.
+void check_min_tokens(const Body& body, const InferenceRequest& request);
+
 struct StreamOptions {
   bool is_stream = false;
   bool include_usage = false, continuous_usage = false;

@@ -189,6 +189,7 @@ void openai_chat(Call call) {
   request.prompt = openai_chat_prompt(call, body);
   request.max_tokens = body.integer("max_completion_tokens");
   if (!request.max_tokens) request.max_tokens = body.integer("max_tokens");
+  check_min_tokens(body, request);
   ChatForm form = chat_form(call, body, request);
   if (form.logprobs) request.logprobs = static_cast<int>(form.alternatives);
   request.split_reasoning = form.reasoning != ReasoningOutput::kInContent;

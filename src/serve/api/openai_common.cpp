@@ -112,6 +112,11 @@ InferenceRequest openai_request(const Call& call, const Body& body) {
   return request;
 }
 
+void check_min_tokens(const Body& body, const InferenceRequest& request) {
+  if (request.max_tokens && request.min_tokens > *request.max_tokens)
+    body.refuse("min_tokens", "'min_tokens' is more than the answer's token limit.");
+}
+
 StreamOptions stream_options(const Body& body) {
   StreamOptions options;
   options.is_stream = body.boolean("stream").value_or(false);

@@ -298,6 +298,7 @@ void openai_completions(Call call) {
   InferenceRequest common = openai_request(call, body);
   CompletionForm form = completion_form(call, body, common);
   common.max_tokens = body.integer("max_tokens").value_or(16);
+  check_min_tokens(body, common);
   common.split_reasoning = false;
   common.logprobs = form.logprobs;
   if (form.echo) common.prompt_logprobs = std::max(common.prompt_logprobs, form.logprobs);
