@@ -112,16 +112,14 @@ sigset_t block_signals() {
   return set;
 }
 
-// Keys, models and certificates anew; what cannot be read stays as it was.
-void reload(const ServeOptions& options, const LogWriter& log, KeyRing& keys, ModelHost& host, HttpServer& server) {
 // Keys, models and certificates anew. What can fail comes before what is changed, so that a mistake
 // in one of them leaves the others as they were.
-void reload(const ServeOptions& options, KeyRing& keys, ModelHost& host, HttpServer& server) {
+void reload(const ServeOptions& options, const LogWriter& log, KeyRing& keys, ModelHost& host, HttpServer& server) {
   try {
     const ServeSettings settings = resolve_serve_settings(options.config, options.given, options.models);
     const std::vector<ApiKey> next_keys = keys_of(settings);
     static_cast<void>(KeyRing(next_keys));
-    HttpServer::check_tls(http_options(settings));
+    HttpServer::check_tls(http_options(settings, nullptr));
     host.replace_models(settings.models);
     keys.replace(next_keys);
     server.reload_tls();
@@ -142,11 +140,6 @@ void serve(const ServeOptions& options) {
   const std::optional<TracePlan> traces = trace_plan(settings.trace);
   const std::unique_ptr<Tracer> tracer = make_tracer(options.check ? std::nullopt : traces, log);  // before all that ends spans
   ModelHost host(settings.host, settings.models);
-  HostOptions host_options = settings.host;
-  host_options.on_failure = [](const std::string& model, const std::string& why) {
-    std::fprintf(stderr, "sampan: %s: %s\n", printable(model, 200).c_str(), why.c_str());
-  };
-  ModelHost host(host_options, settings.models);
   print_plan(host);
   if (traces) std::fprintf(stderr, "traces go to %s\n", shown_url(traces->collector.url).c_str());
   std::function<SpanCounts()> span_counts;

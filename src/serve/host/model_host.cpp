@@ -322,7 +322,7 @@ bool ModelHost::load_next(Lock& lock) {
       error = load_failure(next->spec.name, failure.what());
     }
     seconds = std::chrono::duration<double>(Clock::now() - begin).count();
-    log_load(*next, seconds, error);
+    if (!error) log_load(*next, seconds);
     lock.lock();
     next->is_moving = false;
     next->loaded = std::move(model);
@@ -343,16 +343,9 @@ bool ModelHost::load_next(Lock& lock) {
   return true;
 }
 
-void ModelHost::log_load(const Served& served, double seconds,
-                         const std::optional<Error>& error) const {
-  LogFields fields = {{"model", served.info.name}, {"seconds", seconds}};
-  if (error) {
-    fields.emplace_back("error", error->what());
-    write_log(options_.log, LogLevel::kError, "model could not be loaded", fields);
-  } else {
-    fields.emplace_back("bytes", served.plan.total());
-    write_log(options_.log, LogLevel::kInfo, "model loaded", fields);
-  }
+void ModelHost::log_load(const Served& served, double seconds) const {
+  write_log(options_.log, LogLevel::kInfo, "model loaded",
+            {{"model", served.info.name}, {"seconds", seconds}, {"bytes", served.plan.total()}});
 }
 
 std::unique_ptr<LoadedModel> ModelHost::load_now(const Served& served) {
@@ -448,7 +441,10 @@ std::shared_ptr<const ModelText> ModelHost::text_of(Served& served) const {
 Error ModelHost::load_failure(const std::string& model, const std::string& why) const {
   const std::string told =
       fmt::format("The model `{}` could not be loaded.", printable(model, 200));
-  if (options_.on_failure && why != told) options_.on_failure(model, why);
+  if (why != told) {
+    write_log(options_.log, LogLevel::kError, "model could not be loaded",
+              {{"model", printable(model, 200)}, {"error", why}});
+  }
   return Error(ErrorCode::kInvalidData, told);
 }
 

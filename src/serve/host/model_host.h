@@ -32,11 +32,8 @@ struct HostOptions {
       0;  // bytes that all loaded models may take; 0: nine tenths of what the system has available
   std::chrono::milliseconds keep_alive{-1};
   Bf16Products bf16_products = Bf16Products::kExact;  // of all models
-  EngineOptions engine;  // kv_dtype and kv_bytes are each model's
-  LogWriter log;         // is told of models that are loaded and unloaded
-  // Told why a model could not be loaded, file names included: for the operator. Clients hear only
-  // that it could not. From any thread.
-  std::function<void(const std::string& model, const std::string& why)> on_failure;
+  EngineOptions engine;                               // kv_dtype and kv_bytes are each model's
+  LogWriter log;  // is told of models that are loaded, unloaded, or could not be loaded
 };
 
 // What a model takes when it is loaded, known before.
@@ -107,10 +104,10 @@ class ModelHost : public InferenceService {
   bool make_room(const Served& served, Lock& lock);
   void unload(Served& served, Lock& lock);
   std::unique_ptr<LoadedModel> load_now(const Served& served);
-  void log_load(const Served& served, double seconds, const std::optional<Error>& error) const;
+  void log_load(const Served& served, double seconds) const;
   std::optional<Clock::time_point> next_expiry() const;
   std::int64_t loaded_bytes() const;
-  // Tells on_failure; returns what clients are told.
+  // Logs why; returns what clients are told.
   Error load_failure(const std::string& model, const std::string& why) const;
   std::shared_ptr<const ModelText> text_of(Served& served) const;
   ServedModelInfo info_of(const Served& served) const;
