@@ -1,6 +1,6 @@
 #include "serve/api/api_error.h"
 
-#include "engine/generation.h"
+#include "serve/host/inference.h"
 
 namespace sampan {
 
@@ -9,6 +9,8 @@ ApiError to_api_error(const Error& error) {
   if (dynamic_cast<const OverloadedError*>(&error) != nullptr)
     return {503, message, "", "overloaded"};
   if (dynamic_cast<const DeadlineError*>(&error) != nullptr) return {408, message, "", "timeout"};
+  if (const auto* const load = dynamic_cast<const LoadError*>(&error))
+    return {500, "The model `" + printable(load->model(), 200) + "` could not be loaded."};
   switch (error.code()) {
     case ErrorCode::kLimit:
       if (message.find("maximum context length") != std::string::npos)

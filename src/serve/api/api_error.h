@@ -25,7 +25,7 @@ struct ApiError : std::runtime_error {
 
 // How the engine's and the host's errors are told to clients: overload 503, deadline 408, a prompt
 // over the context 400 context_length_exceeded, an unknown model 404 model_not_found, what the
-// caller may mend 400, the rest 500.
+// caller may mend 400, the rest 500; why a model could not be loaded is not told.
 ApiError to_api_error(const Error& error);
 // The same for whatever was caught; bugs of ours are 500 without details.
 ApiError to_api_error(std::exception_ptr caught);

@@ -15,6 +15,17 @@
 
 namespace sampan {
 
+// A model that is served could not be loaded. what() is for the operator: it names files.
+class LoadError : public Error {
+ public:
+  LoadError(std::string model, const std::string& why)
+      : Error(ErrorCode::kInvalidData, why), model_(std::move(model)) {}
+  const std::string& model() const { return model_; }
+
+ private:
+  std::string model_;
+};
+
 // Who asks, as the server knows it (never as the request says).
 struct Caller {
   std::string key_id;  // "" where no keys are set

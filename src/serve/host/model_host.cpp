@@ -310,7 +310,7 @@ bool ModelHost::load_next(Lock& lock) {
   }
   if (!next || (!next->loaded && !make_room(*next, lock))) return false;
   double seconds = 0;
-  std::optional<Error> error;
+  std::optional<LoadError> error;
   if (!next->loaded) {
     next->is_moving = true;
     lock.unlock();
@@ -319,10 +319,10 @@ bool ModelHost::load_next(Lock& lock) {
     try {
       model = load_now(*next);
     } catch (const std::exception& failure) {
-      error = load_failure(next->spec.name, failure.what());
+      error.emplace(next->spec.name, failure.what());
     }
     seconds = std::chrono::duration<double>(Clock::now() - begin).count();
-    if (!error) log_load(*next, seconds);
+    log_load(*next, seconds, error ? &*error : nullptr);
     lock.lock();
     next->is_moving = false;
     next->loaded = std::move(model);
@@ -343,9 +343,15 @@ bool ModelHost::load_next(Lock& lock) {
   return true;
 }
 
-void ModelHost::log_load(const Served& served, double seconds) const {
-  write_log(options_.log, LogLevel::kInfo, "model loaded",
-            {{"model", served.info.name}, {"seconds", seconds}, {"bytes", served.plan.total()}});
+void ModelHost::log_load(const Served& served, double seconds, const LoadError* error) const {
+  LogFields fields = {{"model", served.info.name}, {"seconds", seconds}};
+  if (error) {
+    fields.emplace_back("error", error->what());
+    write_log(options_.log, LogLevel::kError, "model could not be loaded", fields);
+  } else {
+    fields.emplace_back("bytes", served.plan.total());
+    write_log(options_.log, LogLevel::kInfo, "model loaded", fields);
+  }
 }
 
 std::unique_ptr<LoadedModel> ModelHost::load_now(const Served& served) {
@@ -433,19 +439,9 @@ std::shared_ptr<const ModelText> ModelHost::text_of(Served& served) const {
   try {
     served.text = std::make_shared<const ModelText>(load_model_text(served.spec.path));
   } catch (const Error& failure) {
-    throw load_failure(served.spec.name, failure.what());
+    throw LoadError(served.spec.name, failure.what());
   }
   return served.text;
-}
-
-Error ModelHost::load_failure(const std::string& model, const std::string& why) const {
-  const std::string told =
-      fmt::format("The model `{}` could not be loaded.", printable(model, 200));
-  if (why != told) {
-    write_log(options_.log, LogLevel::kError, "model could not be loaded",
-              {{"model", printable(model, 200)}, {"error", why}});
-  }
-  return Error(ErrorCode::kInvalidData, told);
 }
 
 std::vector<ModelHost::ModelMetrics> ModelHost::metrics() const {

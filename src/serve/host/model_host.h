@@ -104,11 +104,9 @@ class ModelHost : public InferenceService {
   bool make_room(const Served& served, Lock& lock);
   void unload(Served& served, Lock& lock);
   std::unique_ptr<LoadedModel> load_now(const Served& served);
-  void log_load(const Served& served, double seconds) const;
+  void log_load(const Served& served, double seconds, const LoadError* error) const;
   std::optional<Clock::time_point> next_expiry() const;
   std::int64_t loaded_bytes() const;
-  // Logs why; returns what clients are told.
-  Error load_failure(const std::string& model, const std::string& why) const;
   std::shared_ptr<const ModelText> text_of(Served& served) const;
   ServedModelInfo info_of(const Served& served) const;
   LoadPlan plan_of(const ModelSpec& spec, const Checkpoint& checkpoint) const;
