@@ -45,7 +45,7 @@ class Traces : public testing::Test {
     address.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
     EXPECT_EQ(::connect(client, reinterpret_cast<sockaddr*>(&address), sizeof(address)), 0);
     const std::string text = body.is_null() ? "" : body.dump();
-    const std::string bytes = method + " " + target + " HTTP/1.1\r\nHost: a\r\n" + headers +
+    const std::string bytes = method + " " + target + " HTTP/1.1\r\nHost: localhost\r\n" + headers +
                               "Connection: close\r\nContent-Type: application/json\r\n" +
                               "Content-Length: " + std::to_string(text.size()) + "\r\n\r\n" + text;
     EXPECT_EQ(::send(client, bytes.data(), bytes.size(), MSG_NOSIGNAL),
