@@ -23,10 +23,18 @@ def cpu_name():
     return f"{fields['model name']} (family {fields['cpu family']}, model {fields['model']})"
 
 
-def run_sampan(binary, model, options):
-    command = [binary, "bench", model, "--json", "--repeats", "1", "--threads", str(options.threads)]
+def run_sampan(binary, model, options, arguments):
+    command = [binary, "bench", model, "--json", "--repeats", "1", "--threads", str(options.threads), *arguments]
     command += ["--prompt", str(options.prompt), "--generate", str(options.generate)]
     return json.loads(subprocess.run(command, check=True, capture_output=True, text=True).stdout)
+
+
+def variants_of(model):
+    """(name, arguments, key of the peak) of each way in which sampan multiplies the weights."""
+    if "bf16" not in pathlib.Path(model).name.lower():
+        return [("sampan", [], "peak_int8_gmac_per_second")]
+    rounded = ["--bf16-products", "rounded"]
+    return [("sampan", [], "peak_float_gmac_per_second"), ("sampan, products rounded", rounded, "peak_bf16_gmac_per_second")]
 
 
 def run_peer(binary, model, options):
@@ -37,30 +45,34 @@ def run_peer(binary, model, options):
     return {"prefill": rate("pp"), "decode": rate("tg")}
 
 
+def our_row(model, name, runs, peak_key):
+    median = lambda key: statistics.median(run[key] for run in runs)
+    share = lambda key, peak: 100 * median(key) / max(run[peak] for run in runs)
+    return (
+        model,
+        name,
+        median("prefill_tokens_per_second"),
+        median("decode_tokens_per_second"),
+        f"{median('prefill_gmac_per_second'):.0f} GMAC/s, {share('prefill_gmac_per_second', peak_key):.0f} %",
+        f"{median('decode_gb_per_second'):.1f} GB/s, {share('decode_gb_per_second', 'peak_read_gb_per_second'):.0f} %",
+    )
+
+
 def measure(model, peers, options):
-    ours, theirs = [], {name: [] for name in peers}
+    variants = variants_of(model)
+    ours, theirs = {name: [] for name, *_ in variants}, {name: [] for name in peers}
     for _ in range(options.rounds):
-        ours.append(run_sampan(options.binary, model, options))
+        for name, arguments, _ in variants:
+            ours[name].append(run_sampan(options.binary, model, options, arguments))
         for name, binary in peers.items():
             theirs[name].append(run_peer(binary, model, options))
-    median = lambda rows, key: statistics.median(row[key] for row in rows)
-    rows = []
-    prefill, decode = median(ours, "prefill_tokens_per_second"), median(ours, "decode_tokens_per_second")
-    peak = "peak_float_gmac_per_second" if "bf16" in model.lower() or "f16" in model.lower() else "peak_int8_gmac_per_second"
-    rows.append(
-        (
-            pathlib.Path(model).name,
-            "sampan",
-            prefill,
-            decode,
-            f"{median(ours, 'prefill_gmac_per_second'):.0f} GMAC/s, {100 * median(ours, 'prefill_gmac_per_second') / max(r[peak] for r in ours):.0f} %",
-            f"{median(ours, 'decode_gb_per_second'):.1f} GB/s, {100 * median(ours, 'decode_gb_per_second') / max(r['peak_read_gb_per_second'] for r in ours):.0f} %",
-        )
-    )
+    rows = [our_row(pathlib.Path(model).name, name, ours[name], peak) for name, _, peak in variants]
+    peer_rows = []
     for name, results in theirs.items():
-        p, d = median(results, "prefill"), median(results, "decode")
-        rows.append(("", name, p, d, f"sampan is {prefill / p:.2f}x", f"sampan is {decode / d:.2f}x"))
-    return ours[0]["isa"], rows
+        prefill, decode = (statistics.median(run[key] for run in results) for key in ("prefill", "decode"))
+        ours_by = [f"sampan is {', '.join(f'{row[i] / value:.2f}x' for row in rows)}" for i, value in ((2, prefill), (3, decode))]
+        peer_rows.append(("", name, prefill, decode, *ours_by))
+    return ours["sampan"][0]["isa"], rows + peer_rows
 
 
 def main():
