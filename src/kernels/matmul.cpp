@@ -12,7 +12,6 @@
 #include "kernels/quantized_activations.h"
 #include "kernels/quantized_panels.h"
 #include "kernels/weight_memory.h"
-#include "tensor/half.h"
 
 namespace sampan {
 namespace {
@@ -101,12 +100,6 @@ Units units_of(const MatmulTable& table, const WeightMatrix& w) {
 std::int64_t activation_row_bytes(const WeightMatrix& w) {
   const ActivationKind kind = w.activations();
   return w.columns() / block_width(kind) * block_bytes(kind);
-}
-
-// QuantizeKernel to BF16, a block a number.
-void narrow_bf16(const float* x, std::int64_t blocks, std::byte* out) {
-  auto* const halves = reinterpret_cast<std::uint16_t*>(out);
-  for (std::int64_t i = 0; i < blocks; ++i) halves[i] = float_to_bf16(x[i]);
 }
 
 // Cuts all tasks; returns the number of jobs. fair_bytes: weights a job so that threads finish
@@ -393,7 +386,7 @@ void Activations::require(ActivationKind kind, ThreadPool& pool) {
   }
 
   const MatmulTable& table = active_table();
-  const QuantizeKernel quantize = kind == ActivationKind::kBf16          ? narrow_bf16
+  const QuantizeKernel quantize = kind == ActivationKind::kBf16          ? table.narrow_bf16
                                   : kind == ActivationKind::kInt8Block32 ? table.quantize32
                                                                          : table.quantize256;
   const auto quantize_rows = [&](std::int64_t begin, std::int64_t end) {

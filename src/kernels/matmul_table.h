@@ -61,6 +61,7 @@ struct MatmulTable {
   FloatKernel bf16_pairs;           // BF16 weights with BF16 activations
   QuantizeKernel quantize32;
   QuantizeKernel quantize256;
+  QuantizeKernel narrow_bf16;  // to BF16, nearest even; a block is a number
   int strip_panels;  // panels that a kernel takes best at a time
 };
 

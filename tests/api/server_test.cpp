@@ -57,6 +57,20 @@ TEST(ApiServer, EveryRouteButHealthNeedsAKey) {
   EXPECT_EQ(service.requests.at(0).caller.key_id, "alice");
 }
 
+// Or it could keep all others waiting.
+TEST(ApiServer, NoKeyPutsItselfBeforeTheOthers) {
+  FakeService service;
+  TestServer server(service, TestServer::on_this_thread(), {{"alice", "sk-alice"}});
+  const HttpFields headers = {{"content-type", "application/json"}, {"x-api-key", "sk-alice"}};
+  const auto refused =
+      server.send("POST", "/v1/completions", R"({"prompt": "a", "priority": -1})", headers);
+  EXPECT_EQ(refused->status, 400);
+  EXPECT_EQ(refused->json()["error"]["param"], "priority");
+  EXPECT_EQ(
+      server.send("POST", "/v1/completions", R"({"prompt": "a", "priority": 1})", headers)->status,
+      200);
+}
+
 // A page of anybody's, in a browser on this machine.
 TEST(ApiServer, WithoutKeysForeignPagesAreRefused) {
   FakeService service;

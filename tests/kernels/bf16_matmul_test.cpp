@@ -1,6 +1,7 @@
 #include <gtest/gtest.h>
 
 #include <algorithm>
+#include <bit>
 #include <cmath>
 #include <limits>
 #include <vector>
@@ -157,6 +158,27 @@ TEST(Bf16Matmul, TheProcessorsModeIsLeftAsItWas) {
     matmul_with_table(*table.table, w, activations, y.data(), 4, pool);
     volatile float tiny = std::numeric_limits<float>::min();
     EXPECT_GT(tiny / 2.0f, 0.0f) << table.name;
+  }
+}
+
+TEST(Bf16Matmul, EveryTableRoundsActivationsAlike) {
+  std::vector<float> x = random_floats(200, 13, 1e10f);
+  for (const std::uint32_t bits :
+       {0x7F800000u, 0xFF800000u, 0x7F800001u, 0x7FFFFFFFu, 0xFFC00001u, 0x7F7FFFFFu, 0x3F808000u,
+        0x3F818000u, 0x00000001u, 0x80000000u}) {
+    x.push_back(std::bit_cast<float>(bits));
+  }
+  for (const std::size_t count : {x.size(), std::size_t{1}, std::size_t{15}, std::size_t{37}}) {
+    const float* const from = x.data() + x.size() - count;
+    for (const Table& table : tables()) {
+      std::vector<std::uint16_t> out(count + 1, 0x1234);
+      table.table->narrow_bf16(from, static_cast<std::int64_t>(count),
+                               reinterpret_cast<std::byte*>(out.data()));
+      for (std::size_t i = 0; i < count; ++i) {
+        ASSERT_EQ(out[i], float_to_bf16(from[i])) << table.name << " " << i;
+      }
+      EXPECT_EQ(out[count], 0x1234);
+    }
   }
 }
 

@@ -90,11 +90,40 @@ void quantize256(const float* x, std::int64_t blocks, std::byte* out) {
   }
 }
 
+SAMPAN_INLINE inline void narrow8(const float* x, std::uint16_t* out) {
+  const __m256 value = _mm256_loadu_ps(x);
+  const __m256i bits = _mm256_castps_si256(value);
+  const __m256i high = _mm256_srli_epi32(bits, 16);
+  const __m256i odd = _mm256_and_si256(high, _mm256_set1_epi32(1));
+  const __m256i half = _mm256_add_epi32(odd, _mm256_set1_epi32(0x7FFF));
+  const __m256i rounded = _mm256_srli_epi32(_mm256_add_epi32(bits, half), 16);
+  const __m256i quiet = _mm256_or_si256(high, _mm256_set1_epi32(0x40));
+  const __m256i nan = _mm256_castps_si256(_mm256_cmp_ps(value, value, _CMP_UNORD_Q));
+  const __m256i result = _mm256_blendv_epi8(rounded, quiet, nan);
+  const __m128i packed =
+      _mm_packus_epi32(_mm256_castsi256_si128(result), _mm256_extracti128_si256(result, 1));
+  _mm_storeu_si128(reinterpret_cast<__m128i*>(out), packed);
+}
+
+void narrow_bf16(const float* x, std::int64_t count, std::byte* out) {
+  auto* halves = reinterpret_cast<std::uint16_t*>(out);
+  std::int64_t i = 0;
+  for (; i + 8 <= count; i += 8) narrow8(x + i, halves + i);
+  if (i == count) return;
+  const auto left = static_cast<std::size_t>(count - i);
+  float padded[8] = {};
+  std::uint16_t last[8];
+  __builtin_memcpy(padded, x + i, left * sizeof(float));
+  narrow8(padded, last);
+  __builtin_memcpy(halves + i, last, left * sizeof(std::uint16_t));
+}
+
 }  // namespace
 
 void add_quantize_entries_avx2(MatmulTable& table) {
   table.quantize32 = quantize32;
   table.quantize256 = quantize256;
+  table.narrow_bf16 = narrow_bf16;
 }
 
 }  // namespace sampan

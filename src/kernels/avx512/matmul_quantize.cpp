@@ -69,11 +69,33 @@ void quantize256(const float* x, std::int64_t blocks, std::byte* out) {
   }
 }
 
+// 16 floats, those that the mask leaves out not read or written.
+SAMPAN_INLINE inline void narrow16(const float* x, __mmask16 mask, std::uint16_t* out) {
+  const __m512 value = _mm512_maskz_loadu_ps(mask, x);
+  const __m512i bits = _mm512_castps_si512(value);
+  const __m512i high = _mm512_srli_epi32(bits, 16);
+  const __m512i odd = _mm512_and_si512(high, _mm512_set1_epi32(1));
+  const __m512i half = _mm512_add_epi32(odd, _mm512_set1_epi32(0x7FFF));
+  const __m512i rounded = _mm512_srli_epi32(_mm512_add_epi32(bits, half), 16);
+  const __mmask16 nan = _mm512_cmp_ps_mask(value, value, _CMP_UNORD_Q);
+  const __m512i result =
+      _mm512_mask_or_epi32(rounded, nan, high, _mm512_set1_epi32(0x40));  // quiet
+  _mm256_mask_storeu_epi16(out, mask, _mm512_cvtepi32_epi16(result));
+}
+
+void narrow_bf16(const float* x, std::int64_t count, std::byte* out) {
+  auto* halves = reinterpret_cast<std::uint16_t*>(out);
+  std::int64_t i = 0;
+  for (; i + 16 <= count; i += 16) narrow16(x + i, 0xFFFF, halves + i);
+  if (i < count) narrow16(x + i, static_cast<__mmask16>((1u << (count - i)) - 1), halves + i);
+}
+
 }  // namespace
 
 void add_quantize_entries_avx512(MatmulTable& table) {
   table.quantize32 = quantize32;
   table.quantize256 = quantize256;
+  table.narrow_bf16 = narrow_bf16;
 }
 
 }  // namespace sampan

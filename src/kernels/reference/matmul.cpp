@@ -350,6 +350,11 @@ void quantize32(const float* x, std::int64_t blocks, std::byte* out) {
   }
 }
 
+void narrow_bf16(const float* x, std::int64_t count, std::byte* out) {
+  auto* const halves = reinterpret_cast<std::uint16_t*>(out);
+  for (std::int64_t i = 0; i < count; ++i) halves[i] = float_to_bf16(x[i]);
+}
+
 void quantize256(const float* x, std::int64_t blocks, std::byte* out) {
   auto* block = reinterpret_cast<ActivationBlock256*>(out);
   for (std::int64_t b = 0; b < blocks; ++b, x += 256) {
@@ -399,6 +404,7 @@ MatmulTable make_table() {
   table.bf16_pairs = multiply_pairs;
   table.quantize32 = quantize32;
   table.quantize256 = quantize256;
+  table.narrow_bf16 = narrow_bf16;
   table.strip_panels = 1;
   return table;
 }

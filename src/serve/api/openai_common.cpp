@@ -107,6 +107,9 @@ InferenceRequest openai_request(const Call& call, const Body& body) {
   request.deadline = call.deadline();
   request.arrival = call.request().arrival;
   request.caller = call.caller;
+  // Or any key could put itself before all others for good.
+  if (request.priority < 0 && !call.caller.key_id.empty())
+    body.refuse("priority", "'priority' must be 0 or more on a server with keys.");
   if (request.prompt_logprobs >= 0 && body.boolean("stream").value_or(false))
     body.refuse("prompt_logprobs", "'prompt_logprobs' is not available in a stream.");
   return request;

@@ -123,7 +123,7 @@ const FieldTable& sampling_fields() {
        .min = -kMaxInt32,
        .max = kMaxInt32,
        .fallback = "0",
-       .note = "vLLM's: lower goes first"},
+       .note = "vLLM's: lower goes first; 0 or more on a server with keys"},
       {.name = "response_format",
        .type = Type::kObject,
        .fallback = "{\"type\": \"text\"}",
