@@ -247,6 +247,11 @@ std::string Metrics::text() const {
         [](const EngineGauges& e) { return e.prefix_queries; });
   gauge("vllm:prefix_cache_hits", "counter", "Prompt tokens found there.",
         [](const EngineGauges& e) { return e.prefix_hits; });
+  // As vLLM's client library writes them.
+  gauge("vllm:prefix_cache_queries_total", "counter", "The same as vllm:prefix_cache_queries.",
+        [](const EngineGauges& e) { return e.prefix_queries; });
+  gauge("vllm:prefix_cache_hits_total", "counter", "The same as vllm:prefix_cache_hits.",
+        [](const EngineGauges& e) { return e.prefix_hits; });
   gauge("vllm:num_preemptions_total", "counter", "Sequences that gave up their cache for others.",
         [](const EngineGauges& e) { return e.preemptions; });
 
