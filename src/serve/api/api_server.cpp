@@ -7,17 +7,10 @@
 #include "serve/api/origin.h"
 #include "serve/api/route.h"
 #include "serve/api/workers.h"
+#include "serve/http/http_text.h"
 
 namespace sampan {
 namespace {
-
-std::string lower(std::string_view text) {
-  std::string result(text);
-  for (char& c : result) {
-    if (c >= 'A' && c <= 'Z') c = static_cast<char>(c - 'A' + 'a');
-  }
-  return result;
-}
 
 std::string_view trimmed(std::string_view text) {
   const std::size_t begin = text.find_first_not_of(" \t");
@@ -26,7 +19,7 @@ std::string_view trimmed(std::string_view text) {
 }
 
 bool is_json_type(const HttpRequest& head) {
-  const std::string type = lower(trimmed(head.header("content-type").value_or("")));
+  const std::string type = lower_ascii(trimmed(head.header("content-type").value_or("")));
   return trimmed(std::string_view(type).substr(0, type.find(';'))) == "application/json";
 }
 
@@ -35,7 +28,7 @@ std::vector<std::string_view> presented_keys(const HttpRequest& head) {
   std::vector<std::string_view> keys;
   if (const auto value = head.header("authorization")) {
     const std::string_view text = trimmed(*value);
-    if (text.size() > 7 && lower(text.substr(0, 7)) == "bearer ")
+    if (text.size() > 7 && lower_ascii(text.substr(0, 7)) == "bearer ")
       keys.push_back(trimmed(text.substr(7)));
   }
   if (const auto value = head.header("x-api-key")) keys.push_back(trimmed(*value));
@@ -103,7 +96,8 @@ std::optional<ApiError> ApiServer::Parts::refusal(const HttpRequest& head,
     return ApiError(501, "This server does not offer " + std::string(match.route->path) +
                              (match.route->status == Route::Status::kNotThere ? " yet." : "."));
   }
-  const std::string coding = lower(trimmed(head.header("content-encoding").value_or("identity")));
+  const std::string coding =
+      lower_ascii(trimmed(head.header("content-encoding").value_or("identity")));
   if (coding != "identity") {
     return ApiError(415, "Bodies in the content coding " + printable(coding) + " are not read.", "",
                     "unsupported_content_encoding");

@@ -5,17 +5,10 @@
 #include <algorithm>
 
 #include "base/error.h"
+#include "serve/http/http_text.h"
 
 namespace sampan {
 namespace {
-
-std::string lower(std::string_view text) {
-  std::string result(text);
-  for (char& c : result) {
-    if (c >= 'A' && c <= 'Z') c = static_cast<char>(c - 'A' + 'a');
-  }
-  return result;
-}
 
 // "https://app.example:8443" → "app.example:8443"; "" for "null" and what is no origin.
 std::string_view authority_of(std::string_view origin) {
@@ -48,7 +41,7 @@ std::optional<std::string> foreign_page(const HttpRequest& head,
     return std::find(origins.begin(), origins.end(), one) != origins.end();
   };
   if (head.peer == "unix" || has("*")) return std::nullopt;
-  const std::string authority = lower(head.header("host").value_or(""));
+  const std::string authority = lower_ascii(head.header("host").value_or(""));
   const std::string_view host = host_of(authority);
   const bool is_named = std::any_of(origins.begin(), origins.end(), [&](const std::string& one) {
     return host_of(authority_of(one)) == host;
@@ -57,7 +50,8 @@ std::optional<std::string> foreign_page(const HttpRequest& head,
     return "Without keys this server answers for its own machine only, not for the host " +
            printable(host, 100) + ": set an api_key, or name the pages' cors_origin.";
   const auto origin = head.header("origin");
-  if (!origin || has(*origin) || (!authority.empty() && lower(authority_of(*origin)) == authority))
+  if (!origin || has(*origin) ||
+      (!authority.empty() && lower_ascii(authority_of(*origin)) == authority))
     return std::nullopt;
   return "Without keys this server does not answer pages of " + printable(*origin, 100) +
          ": name them as a cors_origin.";

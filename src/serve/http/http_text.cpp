@@ -91,6 +91,14 @@ void parse_target(std::string_view target, HttpRequest& request) {
   }
 }
 
+std::string lower_ascii(std::string_view text) {
+  std::string result(text);
+  for (char& c : result) {
+    if (c >= 'A' && c <= 'Z') c = static_cast<char>(c - 'A' + 'a');
+  }
+  return result;
+}
+
 std::string fmt_body_limit(std::uint64_t limit) {
   return fmt::format("the request's body is larger than {} bytes", limit);
 }

@@ -13,6 +13,9 @@ namespace sampan {
 // 400.
 void parse_target(std::string_view target, HttpRequest& request);
 
+// A to Z as small letters, all other bytes as they are.
+std::string lower_ascii(std::string_view text);
+
 std::string fmt_body_limit(std::uint64_t limit);
 
 // A client's request id that may be repeated in a header and a log line, or else a new one of 128

@@ -72,13 +72,6 @@ void check_field(std::string_view line) {
   }
 }
 
-std::string lower(std::string_view text) {
-  std::string result(text);
-  std::transform(result.begin(), result.end(), result.begin(),
-                 [](unsigned char c) { return std::tolower(c); });
-  return result;
-}
-
 // The one value of a header; nothing when it is not there. Throws where it is there more than once.
 std::optional<std::string_view> only(const HttpRequest& request, std::string_view name) {
   std::optional<std::string_view> value;
@@ -156,7 +149,7 @@ void RequestReader::take_head(std::string_view head) {
   const auto& message = beast.get();
   request_.method = std::string(message.method_string());
   for (const auto& field : message)
-    request_.headers.emplace_back(lower(field.name_string()), std::string(field.value()));
+    request_.headers.emplace_back(lower_ascii(field.name_string()), std::string(field.value()));
   is_http10_ = message.version() == 10;
   parse_target(std::string_view(message.target()), request_);
 
@@ -164,7 +157,7 @@ void RequestReader::take_head(std::string_view head) {
   const auto coding = only(request_, "transfer-encoding");
   if (length && coding)
     throw HttpError(400, "content-length and transfer-encoding exclude each other");
-  if (coding && (is_http10_ || lower(*coding) != "chunked"))
+  if (coding && (is_http10_ || lower_ascii(*coding) != "chunked"))
     throw HttpError(is_http10_ ? 400 : 501, "the only transfer coding is chunked");
   if (length && (length->empty() || length->size() > 18 ||
                  length->find_first_not_of("0123456789") != std::string_view::npos)) {
@@ -176,7 +169,7 @@ void RequestReader::take_head(std::string_view head) {
       coding.has_value() || (length && length->find_first_not_of('0') != std::string_view::npos);
   keeps_alive_ = message.keep_alive();
   const auto expect = only(request_, "expect");
-  if (expect && lower(*expect) != "100-continue")
+  if (expect && lower_ascii(*expect) != "100-continue")
     throw HttpError(417, "the only expectation is 100-continue");
   expects_continue_ = expect.has_value() && !is_http10_ && has_body_;
 }
