@@ -19,7 +19,7 @@ inline __m256i load256(const std::uint8_t* p) {
 
 // --- codes: group<g>() is column group g of 32 columns at p.
 
-// Whole bytes, as in Q8_0 panels and in what unpack_panel() makes of the others.
+// Whole bytes, as in Q8_0 panels.
 struct ByteCodes {
   static constexpr int kGroupBytes = 512;
   template <int kG>
@@ -27,6 +27,9 @@ struct ByteCodes {
     return load256(p + 64 * kG);
   }
 };
+
+// The bytes that unpack_panel() makes of any codes.
+struct UnpackedCodes : ByteCodes {};
 
 struct NibbleCodes {
   static constexpr int kGroupBytes = 256;

@@ -22,13 +22,20 @@ void run_some_tokens(const PanelRun& run, std::int64_t tokens) {
   run_tokens<F, Codes, kLargest>(run);
 }
 
-// Tiles of nearly equal size, none smaller than kSmallest.
+// A tile of tokens after the other, of nearly equal size, none smaller than kSmallest. What an
+// unpacked run needs next (fetch_bytes at run.ahead) is fetched a share with each tile.
 template <typename F, typename Codes, int kSmallest>
-void run_all_tokens(PanelRun run, std::int64_t tokens) {
-  for (std::int64_t tiles = (tokens + kMaxTokens - 1) / kMaxTokens; tiles > 0; --tiles) {
-    const std::int64_t now = (tokens + tiles - 1) / tiles;
+void run_all_tokens(PanelRun run, std::int64_t tokens, std::int64_t fetch_bytes) {
+  const std::int64_t all_tiles = (tokens + kMaxTokens - 1) / kMaxTokens;
+  std::int64_t fetched = 0;
+  for (std::int64_t tile = 0; tile < all_tiles; ++tile) {
+    for (; fetched * all_tiles < fetch_bytes * (tile + 1); fetched += 64) {
+      fetch_line(run.ahead + fetched);
+    }
+    const std::int64_t left = all_tiles - tile;
+    const std::int64_t now = (tokens + left - 1) / left;
     run_some_tokens<F, Codes, kSmallest, kMaxTokens>(run, now);
-    run.ahead_bytes = 0;  // the first tile of tokens has brought them in
+    run.is_cold = false;  // the first tile of tokens has brought them in
     run.x += now * run.x_stride;
     run.y += now * run.y_stride;
     tokens -= now;
@@ -46,7 +53,7 @@ void unpack_panel(const std::uint8_t* codes, std::int64_t groups, std::uint8_t* 
       }
     });
     codes += F::Codes::kGroupBytes;
-    out += ByteCodes::kGroupBytes;
+    out += UnpackedCodes::kGroupBytes;
   }
 }
 
@@ -63,11 +70,12 @@ void run_unpacked(PanelRun run, std::int64_t tokens, std::uint8_t* bytes) {
     run.tiles = all.tiles - from < kStretch ? all.tiles - from : kStretch;
     run.resume = from > 0;
     run.x = all.x + from * kBlockBytes;
-    run.ahead = all.ahead + from * all.ahead_bytes;
     run.header = all.header + from * kFormat.header_bytes;
-    unpack_panel<F>(all.codes + from * kFormat.code_bytes, run.tiles * (kFormat.tile_columns / 32),
-                    bytes);
-    run_all_tokens<F, ByteCodes, kMaxTokens - 1>(run, tokens);
+    const std::uint8_t* codes = all.codes + from * kFormat.code_bytes;
+    unpack_panel<F>(codes, run.tiles * (kFormat.tile_columns / 32), bytes);
+    run.ahead = codes + run.tiles * kFormat.code_bytes;
+    const std::int64_t next_bytes = run.tiles * (kFormat.header_bytes + kFormat.code_bytes);
+    run_all_tokens<F, UnpackedCodes, kMaxTokens - 1>(run, tokens, next_bytes);
   }
 }
 
@@ -89,11 +97,11 @@ void multiply_panels(const PanelJob& job) {
     run.y_stride = whole ? job.y_stride : kPanelRows;
     run.resume = false;
     run.ahead = run.codes + kFetchBytes;
-    run.ahead_bytes = job.panel_bytes / job.tiles;
+    run.is_cold = true;
     if (job.tokens >= kUnpackTokens) {
       run_unpacked<F>(run, job.tokens, bytes);
     } else {
-      run_all_tokens<F, typename F::Codes, 1>(run, job.tokens);
+      run_all_tokens<F, typename F::Codes, 1>(run, job.tokens, 0);
     }
     if (whole) continue;
     for (std::int64_t t = 0; t < job.tokens; ++t) {

@@ -4,13 +4,14 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <type_traits>
 
 #include "kernels/avx2/matmul_formats.h"
 #include "kernels/matmul_table.h"
 #include "kernels/unroll.h"
 
-// Products of one panel with a few tokens. Of a format F and of Codes, which are F's own or the
-// bytes that unpack_panel() makes of them. Unsigned codes: maddubs gives 16-bit sums of two
+// Products of one panel with a few tokens. Of a format F and of Codes, which are F's own or
+// UnpackedCodes. Unsigned codes: maddubs gives 16-bit sums of two
 // products, several of which are added before a madd widens them (and multiplies by the sub-scale).
 // Signed ones: |w| times x with w's sign, widened at once.
 namespace sampan {
@@ -26,14 +27,53 @@ struct PanelRun {
   float* y;  // 16 rows side by side
   std::int64_t y_stride;
   bool resume;  // goes on from the sums in y
-  // Where weights come from memory: what is to be fetched from the first tile on, and bytes a tile
-  // (0: none).
+  // Codes that come from memory: what is fetched while they are multiplied; is_cold: it is not in
+  // the caches yet.
   const std::uint8_t* ahead;
-  std::int64_t ahead_bytes;
+  bool is_cold;
 };
 
-// How far ahead of a panel's codes weights are fetched: more than memory's latency times its speed.
-constexpr std::int64_t kFetchBytes = 4096;
+// How far ahead of a panel's codes weights are fetched: more than memory's latency times a core's
+// share of its speed, not many more lines than a core can wait for.
+constexpr std::int64_t kFetchBytes = 1536;
+
+SAMPAN_INLINE inline void fetch_line(const std::uint8_t* p) {
+  _mm_prefetch(reinterpret_cast<const char*>(p), _MM_HINT_T0);
+}
+
+// Fetches weights while others are multiplied: some lines with each column group, since all lines
+// of a tile at once are more than a core can wait for. Nothing for codes that are in a cache.
+template <typename F, typename Codes>
+class Stream {
+ public:
+  explicit Stream(const PanelRun& run)
+      : ahead_(run.ahead), line_step_(run.is_cold ? kBytes / kLines : 0) {}
+
+  // With column group kGroup of 32 columns.
+  template <int kGroup>
+  SAMPAN_INLINE void fetch() const {
+    if constexpr (kIsFromMemory) {
+      constexpr int kFrom = kGroup * kLines / 8, kTo = (kGroup + 1) * kLines / 8;
+      unroll<kTo - kFrom>([&](auto i) SAMPAN_INLINE {
+        fetch_line(ahead_ + (kFrom + decltype(i)::value) * line_step_);
+      });
+    }
+  }
+  SAMPAN_INLINE void next_columns() {
+    if constexpr (kIsFromMemory) ahead_ += kLines * line_step_;
+  }
+
+ private:
+  static constexpr bool kIsFromMemory = !std::is_same_v<Codes, UnpackedCodes>;
+  static constexpr PanelFormat kFormat = kPanelFormats[static_cast<int>(F::kType)];
+  // Header and codes of 32 columns.
+  static constexpr int kBytes =
+      (kFormat.header_bytes + kFormat.code_bytes) * 32 / kFormat.tile_columns;
+  static constexpr int kLines = (kBytes + 63) / 64;
+
+  const std::uint8_t* ahead_;
+  std::int64_t line_step_;
+};
 
 // Column groups in the order in which they are taken: both nibbles of a byte together where their
 // sub-block is the same.
@@ -59,13 +99,14 @@ SAMPAN_INLINE inline __m256 broadcast_float(const std::byte* p) {
 // sums[t][h] += multiplier[h] · Σ of codes times x over column groups kFirst … kFirst + kCount - 1
 // (in column_group order).
 template <typename F, typename Codes, int kTokens, int kFirst, int kCount>
-SAMPAN_INLINE inline void add_products(const std::uint8_t* codes,
+SAMPAN_INLINE inline void add_products(const std::uint8_t* codes, const Stream<F, Codes>& stream,
                                        const std::byte* const (&x)[kTokens],
                                        const __m256i (&multiplier)[2],
                                        __m256i (&sums)[kTokens][2]) {
   if constexpr (F::kRun == 0) {
     unroll<kCount>([&](auto i) SAMPAN_INLINE {
       constexpr int kG = column_group<32>(kFirst + decltype(i)::value);
+      stream.template fetch<kFirst + decltype(i)::value>();
       __m256i w[2], magnitude[2];
       unroll<2>([&](auto h) SAMPAN_INLINE {
         constexpr int kH = decltype(h)::value;
@@ -85,13 +126,15 @@ SAMPAN_INLINE inline void add_products(const std::uint8_t* codes,
       });
     });
   } else if constexpr (kCount > F::kRun) {
-    add_products<F, Codes, kTokens, kFirst, F::kRun>(codes, x, multiplier, sums);
-    add_products<F, Codes, kTokens, kFirst + F::kRun, kCount - F::kRun>(codes, x, multiplier, sums);
+    add_products<F, Codes, kTokens, kFirst, F::kRun>(codes, stream, x, multiplier, sums);
+    add_products<F, Codes, kTokens, kFirst + F::kRun, kCount - F::kRun>(codes, stream, x,
+                                                                        multiplier, sums);
   } else {
     __m256i run[kTokens][2];
     unroll<kCount>([&](auto i) SAMPAN_INLINE {
       constexpr int kI = decltype(i)::value;
       constexpr int kG = column_group<F::kSub>(kFirst + kI);
+      stream.template fetch<kFirst + kI>();
       __m256i w[2];
       unroll<2>([&](auto h) SAMPAN_INLINE {
         constexpr int kH = decltype(h)::value;
@@ -142,11 +185,6 @@ SAMPAN_INLINE inline void finish(const PanelRun& run, const __m256 (&acc)[kToken
   });
 }
 
-// Fetches the lines from `ahead` up to `due`.
-SAMPAN_INLINE inline void fetch_lines(const std::uint8_t*& ahead, const std::uint8_t* due) {
-  for (; ahead < due; ahead += 64) _mm_prefetch(reinterpret_cast<const char*>(ahead), _MM_HINT_T0);
-}
-
 // What zero points take from the sums of a tile: -zero · Σ q. |Σ q| < 2^15, so a 16-bit product
 // is enough.
 template <typename F, int kTokens>
@@ -180,12 +218,12 @@ template <typename F, typename Codes, int kTokens>
   const std::uint8_t* header = run.header;
   const std::uint8_t* codes = run.codes;
   const __m256i ones[2] = {_mm256_set1_epi16(1), _mm256_set1_epi16(1)};
-  const std::uint8_t* ahead = run.ahead;
+  Stream<F, Codes> stream(run);
   for (std::int64_t tile = 0; tile < run.tiles; ++tile) {
-    fetch_lines(ahead, run.ahead + (tile + 1) * run.ahead_bytes);
     __m256i sums[kTokens][2];
     start_sums<F>(header, x, sums);
-    add_products<F, Codes, kTokens, 0, 8>(codes, x, ones, sums);
+    add_products<F, Codes, kTokens, 0, 8>(codes, stream, x, ones, sums);
+    stream.next_columns();
     unroll<2>([&](auto h) SAMPAN_INLINE {
       constexpr int kH = decltype(h)::value;
       const __m256 scales = F::scales(header, kH);
@@ -243,7 +281,7 @@ SAMPAN_INLINE inline void dot_with_sums(Pairs pairs, const std::byte* const (&x)
 // sums[t][h] += the products of one pair of sub-blocks whose activations start at x.
 template <typename F, typename Codes, int kTokens>
 SAMPAN_INLINE inline void add_pair(const std::uint8_t* header, const std::uint8_t* codes, int pair,
-                                   const std::byte* const (&x)[kTokens],
+                                   Stream<F, Codes>& stream, const std::byte* const (&x)[kTokens],
                                    __m256i (&sums)[kTokens][2]) {
   __m256i first[2], second[2];
   unroll<2>([&](auto h) SAMPAN_INLINE {
@@ -253,15 +291,17 @@ SAMPAN_INLINE inline void add_pair(const std::uint8_t* header, const std::uint8_
     second[kH] = second_of_pairs(scales);
   });
   if constexpr (F::kSub == 16) {
-    add_products<F, Codes, kTokens, 0, 4>(codes, x, first, sums);
-    add_products<F, Codes, kTokens, 4, 4>(codes, x, second, sums);
+    add_products<F, Codes, kTokens, 0, 4>(codes, stream, x, first, sums);
+    add_products<F, Codes, kTokens, 4, 4>(codes, stream, x, second, sums);
   } else {
     const std::byte* next[kTokens];
     unroll<kTokens>([&](auto t)
                         SAMPAN_INLINE { next[decltype(t)::value] = x[decltype(t)::value] + 32; });
-    add_products<F, Codes, kTokens, 0, 8>(codes, x, first, sums);
-    add_products<F, Codes, kTokens, 0, 8>(codes + Codes::kGroupBytes, next, second, sums);
+    add_products<F, Codes, kTokens, 0, 8>(codes, stream, x, first, sums);
+    stream.next_columns();
+    add_products<F, Codes, kTokens, 0, 8>(codes + Codes::kGroupBytes, stream, next, second, sums);
   }
+  stream.next_columns();
 }
 
 // Formats with super-blocks of 256 columns.
@@ -273,14 +313,13 @@ template <typename F, typename Codes, int kTokens>
   start(run, x, acc);
   const std::uint8_t* header = run.header;
   const std::uint8_t* codes = run.codes;
-  const std::uint8_t* ahead = run.ahead;
+  Stream<F, Codes> stream(run);
   for (std::int64_t tile = 0; tile < run.tiles; ++tile) {
-    fetch_lines(ahead, run.ahead + (tile + 1) * run.ahead_bytes);
     __m256i sums[kTokens][2] = {};
     const std::byte* q[kTokens];
     unroll<kTokens>([&](auto t) SAMPAN_INLINE { q[decltype(t)::value] = x[decltype(t)::value]; });
     for (int pair = 0; pair < kPairs; ++pair) {
-      add_pair<F, Codes, kTokens>(header, codes, pair, q, sums);
+      add_pair<F, Codes, kTokens>(header, codes, pair, stream, q, sums);
       codes += Codes::kGroupBytes * (F::kSub / 16);
       unroll<kTokens>([&](auto t) SAMPAN_INLINE { q[decltype(t)::value] += 2 * F::kSub; });
     }
