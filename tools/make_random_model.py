@@ -8,7 +8,7 @@
     python tools/make_random_model.py qwen3-30b-a3b /tmp/bench-models --layers 12
     python tools/make_random_model.py small-v3 /tmp/bench-models --prediction foreseeing
 
-For the small shape OUTPUT/<shape>/ (config.json, model.safetensors: BF16, normal weights of
+For the small shapes OUTPUT/<shape>/ (config.json, model.safetensors: BF16, normal weights of
 deviation 0.02) and OUTPUT/<shape>-bf16.gguf with a stand-in tokenizer, which other engines load and
 quantise. Those that are too big for that are written straight to OUTPUT/<shape>-<type>.gguf as
 random blocks (oracle/random_gguf.py), "-<N>-layers" in the name where there are fewer.
@@ -53,6 +53,7 @@ SHAPES = {
         "torch_dtype": "bfloat16",
     },
 }
+SHAPES["qwen3-1.7b"] = SHAPES["qwen3-0.6b"] | {"hidden_size": 2048, "intermediate_size": 6144}
 
 # {shape: (transformers config, GGUF architecture, pre-tokenizer)}
 LARGE = {

@@ -1,3 +1,5 @@
+#include <fmt/core.h>
+
 #include <algorithm>
 #include <chrono>
 #include <cstdio>
@@ -21,7 +23,8 @@ struct BenchOptions {
   std::string model;
   std::int64_t prompt = 512;
   std::int64_t generate = 64;
-  std::vector<std::int64_t> depths = {0};  // of the cache before either
+  std::vector<std::int64_t> depths = {0};     // of the cache before either
+  std::vector<std::int64_t> sequences = {1};  // that decode side by side
   int repeats = 3;
   bool json = false;
   ComputeOptions compute;
@@ -43,6 +46,7 @@ double median(std::vector<double> values) {
 
 struct BenchResult {
   std::int64_t depth = 0;
+  std::int64_t sequences = 1;
   double prefill_tokens_per_second = 0;
   double decode_tokens_per_second = 0;
   double prefill_tokens_per_cpu_second = 0;
@@ -87,30 +91,43 @@ struct Rates {
   }
 };
 
-// Prefill and decode, each from a context of `depth` tokens, as the usual pp and tg figures are
-// defined.
-BenchResult measure(const BenchOptions& options, std::int64_t depth, const Model& model,
-                    ThreadPool& pool) {
-  const std::vector<std::int32_t> prompt =
-      bench_text(options.prompt, model.config().vocab_size, 17);
+// Prefill of one text and decode of `count` side by side, each from a context of `depth` tokens, as
+// the usual pp and tg figures are defined; decoded tokens are those of all texts.
+BenchResult measure(const BenchOptions& options, std::int64_t depth, std::int64_t count,
+                    const Model& model, ThreadPool& pool) {
+  const std::int64_t vocab = model.config().vocab_size;
+  const std::vector<std::int32_t> prompt = bench_text(options.prompt, vocab, 17);
   Runner runner(model, pool);
-  Sequence sequence(model, options.compute.kv_dtype(model.default_kv_dtype()));
-  if (depth > 0) runner.prefill(sequence, bench_text(depth, model.config().vocab_size, 29));
+  std::vector<std::unique_ptr<Sequence>> sequences;
+  std::vector<Sequence*> rows;
+  for (std::int64_t i = 0; i < count; ++i) {
+    sequences.push_back(
+        std::make_unique<Sequence>(model, options.compute.kv_dtype(model.default_kv_dtype())));
+    rows.push_back(sequences.back().get());
+    const auto salt = static_cast<std::size_t>(29 + i);
+    if (depth > 0) runner.prefill(*rows.back(), bench_text(depth, vocab, salt));
+  }
+  std::vector<std::int32_t> ids(rows.size());
   Rates prefill, decode;
   for (int i = 0; i <= options.repeats; ++i) {  // the first round warms up
     prefill.time(options.prompt, i > 0, [&] {
-      if (!prompt.empty()) runner.prefill(sequence, prompt);
+      if (!prompt.empty()) runner.prefill(*rows[0], prompt);
     });
-    truncate(sequence, depth);
-    decode.time(options.generate, i > 0, [&] {
+    truncate(*rows[0], depth);
+    decode.time(count * options.generate, i > 0, [&] {
       for (std::int64_t step = 0; step < options.generate; ++step) {
-        runner.decode(sequence, static_cast<std::int32_t>(step % model.config().vocab_size));
+        for (std::size_t row = 0; row < ids.size(); ++row) {
+          ids[row] =
+              static_cast<std::int32_t>((step + 7919 * static_cast<std::int64_t>(row)) % vocab);
+        }
+        runner.decode(rows, ids);
       }
     });
-    truncate(sequence, depth);
+    for (Sequence* sequence : rows) truncate(*sequence, depth);
   }
   BenchResult result;
   result.depth = depth;
+  result.sequences = count;
   result.prefill_tokens_per_second = median(prefill.by_clock);
   result.decode_tokens_per_second = median(decode.by_clock);
   result.prefill_tokens_per_cpu_second = median(prefill.by_cpu);
@@ -119,11 +136,14 @@ BenchResult measure(const BenchOptions& options, std::int64_t depth, const Model
   return result;
 }
 
-// Bytes of weights and cache that a second of decode reads.
+// Bytes of weights and cache that a second of decode reads. Of weights only those of one text are
+// counted: a step reads them once for all, but for experts that the texts do not share.
 double bytes_per_second(const BenchOptions& options, const Model& model, const BenchResult& r) {
   const DType kv_dtype = options.compute.kv_dtype(model.default_kv_dtype());
   const double cache = cache_bytes(model, kv_dtype, r.depth + options.generate / 2);
-  return r.decode_tokens_per_second * (static_cast<double>(model.bytes_per_token()) + cache);
+  const auto sequences = static_cast<double>(r.sequences);
+  return r.decode_tokens_per_second *
+         (static_cast<double>(model.bytes_per_token()) / sequences + cache);
 }
 
 struct ProductPeak {
@@ -151,11 +171,13 @@ void print(const BenchOptions& options, const Model& model, const BenchResult& r
       "GMAC/s\n",
       static_cast<long long>(options.prompt), r.prefill_tokens_per_second, macs * 1e-9,
       100 * macs / peak.macs_per_second, peak.name, peak.macs_per_second * 1e-9);
+  const std::string texts = r.sequences > 1 ? fmt::format(" in each of {} texts", r.sequences) : "";
   std::printf(
       "decode  %5lld tokens  %9.1f tokens/s  %7.1f GB/s    %3.0f %% of the read bandwidth of %.1f "
-      "GB/s\n",
+      "GB/s%s\n",
       static_cast<long long>(options.generate), r.decode_tokens_per_second, bytes * 1e-9,
-      100 * bytes / r.peaks.read_bytes_per_second, r.peaks.read_bytes_per_second * 1e-9);
+      100 * bytes / r.peaks.read_bytes_per_second, r.peaks.read_bytes_per_second * 1e-9,
+      texts.c_str());
 }
 
 nlohmann::json to_json(const BenchOptions& options, const Model& model, double load_seconds,
@@ -166,6 +188,7 @@ nlohmann::json to_json(const BenchOptions& options, const Model& model, double l
       {"threads", options.compute.thread_count()},
       {"load_seconds", load_seconds},
       {"depth", r.depth},
+      {"sequences", r.sequences},
       {"prompt_tokens", options.prompt},
       {"prefill_tokens_per_second", r.prefill_tokens_per_second},
       {"prefill_tokens_per_cpu_second", r.prefill_tokens_per_cpu_second},
@@ -195,13 +218,15 @@ void bench(const BenchOptions& options) {
                 threads, load_seconds);
   }
   for (const std::int64_t depth : options.depths) {
-    const BenchResult result = measure(options, depth, *model, pool);
-    if (options.json) {
-      std::printf("%s\n", to_json(options, *model, load_seconds, result).dump().c_str());
-    } else {
-      print(options, *model, result);
+    for (const std::int64_t count : options.sequences) {
+      const BenchResult result = measure(options, depth, count, *model, pool);
+      if (options.json) {
+        std::printf("%s\n", to_json(options, *model, load_seconds, result).dump().c_str());
+      } else {
+        print(options, *model, result);
+      }
+      std::fflush(stdout);
     }
-    std::fflush(stdout);
   }
 }
 
@@ -230,12 +255,21 @@ void add_bench_command(CLI::App& app, int&) {
       ->type_name("N[,N…]")
       ->capture_default_str();
   command
+      ->add_option(
+          "--sequences", options->sequences,
+          "Texts that decode side by side; several numbers are measured one after the other")
+      ->check(CLI::Range(std::int64_t{1}, std::int64_t{1} << 12))
+      ->delimiter(',')
+      ->allow_extra_args(false)
+      ->type_name("N[,N…]")
+      ->capture_default_str();
+  command
       ->add_option("--repeats", options->repeats,
                    "Rounds after one to warm up; medians are printed")
       ->check(CLI::Range(1, 1000))
       ->type_name("N")
       ->capture_default_str();
-  command->add_flag("--json", options->json, "Print a JSON object for each depth, one a line");
+  command->add_flag("--json", options->json, "Print a JSON object a measurement, one a line");
   add_compute_options(*command, options->compute);
   command->callback([options] { bench(*options); });
 }
