@@ -51,6 +51,11 @@ void check_request(const GenerationRequest& request, std::int64_t vocab_size,
              vocab_size);
     }
   }
+  for (const auto& [id, bias] : request.sampling.logit_bias) {
+    if (id < 0 || id >= vocab_size)
+      fail(ErrorCode::kInvalidArgument, "logit_bias: token id {} is not in the vocabulary of {}", id,
+           vocab_size);
+  }
   const auto length = static_cast<std::int64_t>(request.prompt.size());
   if (length + (request.max_tokens > 0 ? 1 : 0) > context) {
     fail(ErrorCode::kLimit, "the prompt has {} tokens, the context holds {}", length, context);

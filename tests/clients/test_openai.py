@@ -184,6 +184,8 @@ class Chat(OpenAiTest):
         (first,) = self.tokenize(prompt="I", model=MODEL)
         banned = self.chat(**GREEDY, max_tokens=4, logit_bias={str(first): -100})
         self.assertFalse(banned.choices[0].message.content.startswith("I"))
+        with self.assertRaisesRegex(openai.BadRequestError, "not in the vocabulary"):
+            self.chat(**GREEDY, max_tokens=4, logit_bias={"1000000": 1})
 
     def test_tools_are_shown_to_the_model(self):
         weather = {

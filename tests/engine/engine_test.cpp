@@ -327,6 +327,9 @@ TEST_P(OneModelTest, BadRequestsAreRefusedAtOnce) {
   refuse(r);
   r.prompt.clear();
   refuse(r);
+  r = request(5, 5, 1);
+  r.sampling.logit_bias = {{static_cast<std::int32_t>(model_->config().vocab_size), 1.0f}};
+  refuse(r);
   refuse(request(128, 1, 1));
   const auto recorder = std::make_shared<Recorder>();
   engine.submit(request(120, 100, 2), recorder);  // cut to what the context leaves
