@@ -88,15 +88,22 @@ def quantile(values, q):
     return values[min(len(values) - 1, int(q * len(values)))] if values else float("nan")
 
 
+def check(url, results):
+    """Ends the program where a request failed or its answer had no text whose time could be taken."""
+    errors = [r.error for r in results if r.error]
+    if errors:
+        raise SystemExit(f"{url}: {len(errors)} of {len(results)} failed: {errors[0]}")
+    if any(r.first is None for r in results):
+        raise SystemExit(f"{url}: an answer had no text; does the model have its tokenizer?")
+
+
 async def side_by_side(args, url, streams, rng):
     """`streams` requests at once: tokens/s of all together from the first token of the last one to begin."""
     shared = [rng.randrange(1000, args.vocabulary) for _ in range(args.shared)]
     begin = time.perf_counter()
     results = await asyncio.gather(*(stream(url, request(args, rng, args.prompt, args.tokens, shared), args.key) for _ in range(streams)))
     seconds = time.perf_counter() - begin
-    errors = [r.error for r in results if r.error]
-    if errors:
-        raise SystemExit(f"{url}: {len(errors)} of {streams} failed: {errors[0]}")
+    check(url, results)
     first = max(r.first for r in results)
     tokens = sum(r.tokens for r in results)
     decode = (tokens - streams) / (seconds - first) if seconds > first else float("nan")
@@ -127,9 +134,7 @@ async def behind(args):
         short = await stream(url, request(args, rng, 16, 8), args.key)
         was_running = not long_one.done()
         long_result = await long_one
-        for r in [*alone, short, long_result]:
-            if r.error:
-                raise SystemExit(f"{url}: {r.error}")
+        check(url, [*alone, short, long_result])
         print(f"{url}: first token of 16 tokens alone {statistics.median(r.first for r in alone):.3f} s, behind {args.behind} tokens {short.first:.3f} s"
               f" ({'the long prompt was still being read' if was_running else 'the long prompt was done'}); of the long one {long_result.first:.2f} s", flush=True)
 
@@ -140,9 +145,7 @@ async def prefix(args):
         shared = [rng.randrange(1000, args.vocabulary) for _ in range(args.shared)]
         cold = await stream(url, request(args, rng, args.shared + 16, 4, shared), args.key)
         warm = [await stream(url, request(args, rng, args.shared + 16, 4, shared), args.key) for _ in range(3)]
-        for r in [cold, *warm]:
-            if r.error:
-                raise SystemExit(f"{url}: {r.error}")
+        check(url, [cold, *warm])
         print(f"{url}: {args.shared} shared tokens: first token cold {cold.first:.3f} s, warm {statistics.median(r.first for r in warm):.3f} s", flush=True)
 
 
