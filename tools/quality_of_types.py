@@ -2,11 +2,13 @@
 """What each block type costs in quality: quantises a model to every type and measures perplexity and divergence from it.
 
     python3 tools/quality_of_types.py build/release/apps/sampan/sampan nano models/nano/heldout.txt --output bench/results/NAME.md
+    …  --calibrate OTHER.txt      each type a second time, its errors weighed by what the model's columns see in that text
 
 Standard library only.
 """
 
 import argparse
+import itertools
 import json
 import pathlib
 import subprocess
@@ -40,6 +42,7 @@ def main():
     parser.add_argument("binary")
     parser.add_argument("model")
     parser.add_argument("text")
+    parser.add_argument("--calibrate", type=pathlib.Path)
     parser.add_argument("--output", type=pathlib.Path)
     options = parser.parse_args()
     plain = json.loads(run(options.binary, "perplexity", options.model, "--file", options.text, "--json"))
@@ -50,10 +53,13 @@ def main():
         "|---|---|---|---|---|---|---|",
     ]
     with tempfile.TemporaryDirectory() as folder:
-        for name in TYPES:
+        ways = [("", [])]
+        if options.calibrate:
+            ways.append((", calibrated", ["--calibrate", options.calibrate]))
+        for name, (suffix, arguments) in itertools.product(TYPES, ways):
             output = pathlib.Path(folder) / f"{name}.gguf"
-            run(options.binary, "quantize", options.model, "--to", name, "--output", output)
-            line = row(options, name, output, output.stat().st_size)
+            run(options.binary, "quantize", options.model, "--to", name, "--output", output, *arguments)
+            line = row(options, name + suffix, output, output.stat().st_size)
             lines.append(line)
             print(line, flush=True)
             output.unlink()

@@ -1,9 +1,12 @@
 #include <memory>
+#include <optional>
 
 #include "base/error.h"
 #include "base/mapped_file.h"
 #include "commands.h"
+#include "engine/calibration.h"
 #include "models/gguf_export.h"
+#include "models/load.h"
 #include "options.h"
 #include "progress_line.h"
 #include "text/gguf_vocabulary.h"
@@ -15,8 +18,12 @@ namespace {
 
 struct QuantizeOptions {
   std::string model, type, output;
+  std::string text;  // to calibrate with; "" for none
+  std::int64_t text_tokens = 32768;
   int threads = 0;
 };
+
+constexpr std::int64_t kCalibrationWindow = 512;
 
 DType type_named(const std::string& name) {
   std::string upper = name;
@@ -46,18 +53,35 @@ void write_text(const std::filesystem::path& folder, const ModelConfig& config, 
   if (text.chat_template) writer.add_string("tokenizer.chat_template", text.chat_template->source());
 }
 
+// Which columns matter while the model reads the text.
+Importance calibrate(const QuantizeOptions& options, const std::filesystem::path& path, ThreadPool& pool) {
+  std::vector<std::int32_t> ids =
+      load_model_tokenizer(path)->encode(read_file(options.text, std::uint64_t{1} << 31), SpecialTokens::kParse);
+  if (static_cast<std::int64_t>(ids.size()) > options.text_tokens) ids.resize(static_cast<std::size_t>(options.text_tokens));
+  const std::unique_ptr<Model> model = load_model(path, pool);
+  Runner runner(*model, pool);
+  runner.set_interrupt(interrupted);
+  ProgressLine line;
+  Importance importance = measure_importance(runner, model->default_kv_dtype(), ids, kCalibrationWindow,
+                                             [&](std::int64_t done) { line.show("calibrated with {} of {} tokens", done, ids.size()); });
+  line.clear();
+  return importance;
+}
+
 void quantize(const QuantizeOptions& options) {
   const DType type = type_named(options.type);
   const std::filesystem::path path = find_model(options.model);
   const Checkpoint checkpoint(path);
   ThreadPool pool(options.threads > 0 ? options.threads : default_thread_count());
   const GgufExport weights(checkpoint, type);
+  arm_interrupts();
+  std::optional<Importance> importance;
+  if (!options.text.empty()) importance = calibrate(options, path, pool);
   GgufWriter writer(options.output);
   weights.write_metadata(writer);
   if (checkpoint.files().gguf() == nullptr) write_text(path, checkpoint.config(), writer);
-  arm_interrupts();
   ProgressLine line;
-  weights.write_tensors(writer, pool, [&](std::int64_t done, std::int64_t total) {
+  weights.write_tensors(writer, pool, importance ? &*importance : nullptr, [&](std::int64_t done, std::int64_t total) {
     if (interrupted()) fail(ErrorCode::kCancelled, "interrupted");
     line.show("encoded {} of {} MB", done >> 20, total >> 20);
   });
@@ -75,6 +99,16 @@ void add_quantize_command(CLI::App& app, int&) {
       ->required()
       ->type_name("TYPE");
   command->add_option("--output", options->output, "The GGUF file to write")->required()->type_name("FILE.gguf");
+  CLI::Option* text =
+      command
+          ->add_option("--calibrate", options->text,
+                       "A text (UTF-8) like those that the model will meet: errors are weighed by what its columns see while it reads it")
+          ->type_name("TEXT");
+  command->add_option("--calibration-tokens", options->text_tokens, "Tokens of the text that are read at most")
+      ->check(CLI::Range(std::int64_t{1}, std::int64_t{1} << 31))
+      ->needs(text)
+      ->type_name("N")
+      ->capture_default_str();
   command->add_option("--threads", options->threads, "Threads to encode with (default: all CPUs of this process)")
       ->check(CLI::Range(1, 256))
       ->type_name("N");

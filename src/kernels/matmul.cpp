@@ -9,6 +9,7 @@
 #include "kernels/job_runs.h"
 #include "kernels/matmul_table.h"
 #include "kernels/panels.h"
+#include "kernels/product_observer.h"
 #include "kernels/quantized_activations.h"
 #include "kernels/quantized_panels.h"
 #include "kernels/weight_memory.h"
@@ -535,13 +536,35 @@ void matmul_with_table(const MatmulTable& table, const WeightMatrix& w, const Ac
   matmul_tasks_with_table(table, {&task, 1}, x, pool);
 }
 
+namespace {
+
+thread_local ProductObserver* active_observer = nullptr;
+
+void tell_observer(std::span<const MatmulTask> tasks, Activations& x, ThreadPool& pool) {
+  if (active_observer == nullptr) return;
+  x.require(ActivationKind::kFloat, pool);
+  for (const MatmulTask& task : tasks) active_observer->on_product(task, x);
+}
+
+}  // namespace
+
+ObservedProducts::ObservedProducts(ProductObserver& observer) {
+  SAMPAN_CHECK(active_observer == nullptr);
+  active_observer = &observer;
+}
+
+ObservedProducts::~ObservedProducts() { active_observer = nullptr; }
+
 void matmul(const WeightMatrix& w, Activations& x, float* y, std::int64_t y_stride,
             ThreadPool& pool) {
+  const MatmulTask task = {&w, 0, x.rows(), 0, y, y_stride};
+  tell_observer({&task, 1}, x, pool);
   require_form(w, x, pool);
   matmul_with_table(active_table(), w, x, y, y_stride, pool);
 }
 
 void matmul_tasks(std::span<const MatmulTask> tasks, Activations& x, ThreadPool& pool) {
+  tell_observer(tasks, x, pool);
   for (const MatmulTask& task : tasks) require_form(*task.w, x, pool);
   matmul_tasks_with_table(active_table(), tasks, x, pool);
 }

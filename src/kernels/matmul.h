@@ -3,6 +3,8 @@
 #include <cstdint>
 #include <memory>
 #include <span>
+#include <string>
+#include <utility>
 #include <vector>
 
 #include "base/thread_pool.h"
@@ -80,6 +82,10 @@ class WeightMatrix {
   static std::int64_t owned_bytes_of(const QuantizedMatrix& source);
 
   void set_products(Bf16Products products) { products_ = products; }
+  // The tensor of the file that it is of, or part of; "" for one that is no tensor's
+  // (ProductObserver).
+  void set_name(std::string name) { name_ = std::move(name); }
+  const std::string& name() const { return name_; }
 
   DType dtype() const { return dtype_; }
   // What products read.
@@ -107,6 +113,7 @@ class WeightMatrix {
   std::shared_ptr<const std::byte> owned_;  // kernels/weight_memory.h
   std::vector<std::int32_t> column_order_;
   Bf16Products products_ = Bf16Products::kExact;
+  std::string name_;
 };
 
 // Rows of activations in the forms that products read; a quantised form is made once and shared by

@@ -153,8 +153,9 @@ std::optional<QuantizedMatrix> Checkpoint::quantized(std::string_view name, std:
   return find_quantized(files_, stored_name(name), rows, columns, config_.quantization);
 }
 
-WeightMatrix Checkpoint::for_products(WeightMatrix matrix) const {
+WeightMatrix Checkpoint::for_products(WeightMatrix matrix, std::string name) const {
   matrix.set_products(bf16_products_);
+  matrix.set_name(std::move(name));
   return matrix;
 }
 
@@ -163,9 +164,9 @@ WeightMatrix Checkpoint::matrix(std::string_view name, std::int64_t rows, std::i
   if (const auto source = quantized(name, rows, columns)) return for_products(WeightMatrix::make(*source, {}, pool));
   const TensorView view = tensor(name, {rows, columns});
   if (permuted_heads > 0 && config_.permuted_qk) {
-    return for_products(WeightMatrix::make(view, unpermuted_rows(rows, permuted_heads), pool));
+    return for_products(WeightMatrix::make(view, unpermuted_rows(rows, permuted_heads), pool), stored_name(name));
   }
-  return for_products(WeightMatrix::make(view, pool));
+  return for_products(WeightMatrix::make(view, pool), stored_name(name));
 }
 
 WeightMatrix Checkpoint::matrix_rows(std::string_view name, std::int64_t all_rows, std::int64_t first_row, std::int64_t rows,
@@ -173,7 +174,7 @@ WeightMatrix Checkpoint::matrix_rows(std::string_view name, std::int64_t all_row
   if (const auto source = quantized(name, all_rows, columns)) {
     return for_products(WeightMatrix::make(*source, ascending(first_row, rows), pool));
   }
-  return for_products(WeightMatrix::make(row_range(tensor(name, {all_rows, columns}), first_row, rows), pool));
+  return for_products(WeightMatrix::make(row_range(tensor(name, {all_rows, columns}), first_row, rows), pool), stored_name(name));
 }
 
 TensorView Checkpoint::stacked(std::string_view name, std::int64_t index, std::int64_t count, std::int64_t rows,
@@ -187,7 +188,7 @@ TensorView Checkpoint::stacked(std::string_view name, std::int64_t index, std::i
 
 WeightMatrix Checkpoint::stacked_matrix(std::string_view name, std::int64_t index, std::int64_t count, std::int64_t rows,
                                         std::int64_t columns, ThreadPool& pool) const {
-  return for_products(WeightMatrix::make(stacked(name, index, count, rows, columns), pool));
+  return for_products(WeightMatrix::make(stacked(name, index, count, rows, columns), pool), stored_name(name));
 }
 
 WeightMatrix Checkpoint::row_matrix(std::string_view name, std::int64_t columns, ThreadPool& pool) const {
@@ -196,20 +197,26 @@ WeightMatrix Checkpoint::row_matrix(std::string_view name, std::int64_t columns,
   return for_products(WeightMatrix::make(row_range(tensor(name, {columns}), 0, 1), pool));
 }
 
+std::string Checkpoint::expert_tensor(const std::string& prefix, std::int64_t expert, ExpertPart part) const {
+  const std::string stacked = fmt::format("{}experts.{}_proj.weight", prefix, part_name(part));
+  if (has(stacked)) return stacked;
+  const std::string both = prefix + "experts.gate_up_proj";
+  if (has(both)) return part == ExpertPart::kDown ? prefix + "experts.down_proj" : both;
+  return fmt::format("{}experts.{}.{}_proj.weight", prefix, expert, part_name(part));
+}
+
 Checkpoint::Source Checkpoint::expert_source(const std::string& prefix, std::int64_t expert, ExpertPart part) const {
   const std::int64_t count = config_.moe->experts;
   const bool is_down = part == ExpertPart::kDown;
   const std::int64_t rows = is_down ? config_.hidden_size : config_.moe->intermediate_size;
   const std::int64_t columns = is_down ? config_.moe->intermediate_size : config_.hidden_size;
-  const std::string stacked = fmt::format("{}experts.{}_proj.weight", prefix, part_name(part));
-  if (has(stacked)) return row_range(tensor(stacked, {count, rows, columns}), expert * rows, rows);
-  const std::string both = prefix + "experts.gate_up_proj";
-  if (has(both)) {
-    if (is_down) return row_range(tensor(prefix + "experts.down_proj", {count, rows, columns}), expert * rows, rows);
-    const TensorView view = tensor(both, {count, 2 * rows, columns});
+  const std::string name = expert_tensor(prefix, expert, part);
+  if (name.ends_with("experts.gate_up_proj")) {
+    const TensorView view = tensor(name, {count, 2 * rows, columns});
     return row_range(view, (2 * expert + (part == ExpertPart::kUp ? 1 : 0)) * rows, rows);
   }
-  const std::string name = fmt::format("{}experts.{}.{}_proj.weight", prefix, expert, part_name(part));
+  const bool is_stacked = name.starts_with(fmt::format("{}experts.{}_proj", prefix, part_name(part)));
+  if (is_stacked) return row_range(tensor(name, {count, rows, columns}), expert * rows, rows);
   if (auto source = quantized(name, rows, columns)) return *std::move(source);
   return tensor(name, {rows, columns});
 }
@@ -217,15 +224,18 @@ Checkpoint::Source Checkpoint::expert_source(const std::string& prefix, std::int
 WeightMatrix Checkpoint::expert_matrix(const std::string& prefix, std::int64_t expert, ExpertPart part, ThreadPool& pool,
                                        const WeightAllocator& allocate) const {
   return for_products(std::visit([&](const auto& source) { return WeightMatrix::make(source, {}, pool, allocate); },
-                                 expert_source(prefix, expert, part)));
+                                 expert_source(prefix, expert, part)),
+                      stored_name(expert_tensor(prefix, expert, part)));
 }
 
 std::vector<WeightMatrix> Checkpoint::expert_matrices(const std::string& prefix, ThreadPool& pool) const {
   std::vector<TensorView> views;
   std::vector<WeightMatrix> matrices;
+  std::vector<std::string> names;
   for (std::int64_t e = 0; e < config_.moe->experts; ++e) {
     for (const ExpertPart part : kExpertParts) {
       const Source source = expert_source(prefix, e, part);
+      names.push_back(stored_name(expert_tensor(prefix, e, part)));
       if (const auto* view = std::get_if<TensorView>(&source)) {
         views.push_back(*view);
         matrices.emplace_back();
@@ -236,8 +246,10 @@ std::vector<WeightMatrix> Checkpoint::expert_matrices(const std::string& prefix,
   }
   std::vector<WeightMatrix> plain = WeightMatrix::make_all(views, pool);
   auto next = plain.begin();
+  auto name = names.begin();
   for (WeightMatrix& matrix : matrices) {
-    if (matrix.rows() == 0) matrix = for_products(std::move(*next++));
+    if (matrix.rows() == 0) matrix = std::move(*next++);
+    matrix = for_products(std::move(matrix), std::move(*name++));
   }
   return matrices;
 }

@@ -76,11 +76,12 @@ class Checkpoint {
   std::vector<float> vector(std::string_view name, std::int64_t size, std::int64_t permuted_heads = 0) const;
 
  private:
-  // With the products that were asked for.
-  WeightMatrix for_products(WeightMatrix matrix) const;
+  // With the products that were asked for, and the name of its tensor where there is one.
+  WeightMatrix for_products(WeightMatrix matrix, std::string name = {}) const;
   // A matrix as it is stored.
   using Source = std::variant<TensorView, QuantizedMatrix>;
   Source expert_source(const std::string& prefix, std::int64_t expert, ExpertPart part) const;
+  std::string expert_tensor(const std::string& prefix, std::int64_t expert, ExpertPart part) const;
   std::optional<QuantizedMatrix> quantized(std::string_view name, std::int64_t rows, std::int64_t columns) const;
   std::string stored_name(std::string_view name) const;
   TensorView stacked(std::string_view name, std::int64_t index, std::int64_t count, std::int64_t rows, std::int64_t columns) const;

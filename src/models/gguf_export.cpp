@@ -95,7 +95,7 @@ GgufExport::GgufExport(const Checkpoint& checkpoint, DType type) : checkpoint_(c
   for (const TensorDescriptor& tensor : checkpoint.files().tensors()) {
     Item item;
     item.source = checkpoint.files().view(tensor);
-    item.name = tensor.name;
+    item.name = item.stored_name = tensor.name;
     if (!from_gguf) {
       if (tensor.name.find("rotary_emb.inv_freq") != std::string::npos) continue;
       const bool bare = !tensor.name.starts_with("model.") && tensor.name != "lm_head.weight";
@@ -149,7 +149,7 @@ void GgufExport::write_metadata(GgufWriter& writer) const {
   writer.add_u32("general.file_type", file_type(type_));
 }
 
-void GgufExport::write_tensors(GgufWriter& writer, ThreadPool& pool, const Progress& progress) const {
+void GgufExport::write_tensors(GgufWriter& writer, ThreadPool& pool, const Importance* importance, const Progress& progress) const {
   const ModelConfig& c = checkpoint_.config();
   const bool has_divisors = checkpoint_.files().gguf() == nullptr && c.rope.type == RopeType::kLlama3;
   std::int64_t total = 0;
@@ -160,18 +160,20 @@ void GgufExport::write_tensors(GgufWriter& writer, ThreadPool& pool, const Progr
   if (has_divisors) writer.add_tensor("rope_freqs.weight", DType::kF32, {c.head_dim / 2});
   std::int64_t done = 0;
   for (const Item& item : items_) {
-    write_item(item, writer, pool);
+    write_item(item, importance, writer, pool);
     done += item.source.bytes();
     progress(done, total);
   }
   if (has_divisors) writer.write(std::as_bytes(std::span<const float>(llama3_divisors(c))));
 }
 
-void GgufExport::write_item(const Item& item, GgufWriter& writer, ThreadPool& pool) const {
+void GgufExport::write_item(const Item& item, const Importance* importance, GgufWriter& writer, ThreadPool& pool) const {
   const std::int64_t rows = item.source.rows();
   const std::int64_t columns = item.source.columns();
   const std::int64_t in_bytes = row_bytes(item.source.dtype, columns);
   const std::int64_t out_bytes = row_bytes(item.type, columns);
+  std::vector<float> weights;
+  if (importance != nullptr) weights = importance->of(item.stored_name, columns);
   std::vector<std::byte> piece(static_cast<std::size_t>(kPieceRows * out_bytes));
   for (std::int64_t first = 0; first < rows; first += kPieceRows) {
     const std::int64_t count = std::min(kPieceRows, rows - first);
@@ -185,7 +187,7 @@ void GgufExport::write_item(const Item& item, GgufWriter& writer, ThreadPool& po
       }
       std::vector<float> values(static_cast<std::size_t>(columns));
       dequantize_row(item.source.dtype, source, columns, values.data());
-      quantize_row(item.type, values.data(), columns, nullptr, out);
+      quantize_row(item.type, values.data(), columns, weights.empty() ? nullptr : weights.data(), out);
     });
     writer.write(std::span<const std::byte>(piece.data(), static_cast<std::size_t>(count * out_bytes)));
   }

@@ -196,6 +196,29 @@ class Quantize(CliTest):
             result = self.json("perplexity", output, "--file", NANO / "heldout.txt", "--json")
             self.assertLessEqual(result["perplexity"], expected * 1.005, name)
 
+    def test_calibrated_files_are_nearer_to_the_model(self):
+        text = (NANO / "heldout.txt").read_text()
+        middle = text.index("\n", len(text) // 2)
+        seen, unseen = self.folder / "seen.txt", self.folder / "unseen.txt"
+        seen.write_text(text[:middle])
+        unseen.write_text(text[middle:])
+        output = self.folder / "out.gguf"
+        divergence = lambda: self.json("perplexity", output, "--file", unseen, "--against", "nano", "--json")["divergence"]["mean"]
+        self.ok("quantize", "nano", "--to", "Q2_K", "--output", output)
+        plain = divergence()
+        self.ok("quantize", "nano", "--to", "Q2_K", "--calibrate", seen, "--output", output)
+        self.assertLess(divergence(), 0.97 * plain)
+
+    def test_calibration_is_refused_where_it_cannot_be(self):
+        output = self.folder / "out.gguf"
+        command = ("quantize", "nano", "--to", "Q4_K", "--output", output)
+        self.refused(*command, "--calibrate", self.folder / "gone.txt", says="gone.txt")
+        empty = self.folder / "empty.txt"
+        empty.write_text("")
+        self.refused(*command, "--calibrate", empty, says="no tokens")
+        self.refused(*command, "--calibration-tokens", "5", says="--calibrate")
+        self.assertFalse(output.exists())
+
     def test_keeps_tokenizer_template_and_float_weights(self):
         output = self.folder / "bf16.gguf"
         self.ok("quantize", "nano", "--to", "BF16", "--output", output)
@@ -267,6 +290,14 @@ class Bench(CliTest):
         text = self.ok("bench", "nano", "--prompt", "8", "--generate", "4", "--repeats", "1", "--depth", "70")
         self.assertIn("behind 70 tokens", text)
         self.refused("bench", "nano", "--depth", "1,x", says="--depth")
+
+    def test_sequences_decode_side_by_side(self):
+        sizes = ("--prompt", "0", "--generate", "4", "--repeats", "1", "--depth", "0,20")
+        lines = self.ok("bench", "nano", *sizes, "--sequences", "1,3", "--json").splitlines()
+        results = [json.loads(line) for line in lines]
+        self.assertEqual([(r["depth"], r["sequences"]) for r in results], [(0, 1), (0, 3), (20, 1), (20, 3)])
+        self.assertIn("in each of 3 texts", self.ok("bench", "nano", *sizes, "--sequences", "3"))
+        self.refused("bench", "nano", "--sequences", "0", says="--sequences")
 
 
 class Run(CliTest):
