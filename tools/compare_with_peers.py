@@ -85,7 +85,7 @@ class Peer:
         step, last = options.prompt, max(options.depths)
         if any(depth % step for depth in options.depths):
             raise RuntimeError(f"depths must be multiples of {step}")
-        size = ["-c", last + step + options.generate, "-ub", step, "-b", max(2048, step), "-n", options.generate]
+        size = ["-c", last + step, "-ub", step, "-b", max(2048, step), "-n", options.generate]
         text = self.output("llama-sweep-bench", model, options, *size)
         rows = [[float(cell) for cell in row.split("|")[1:-1]] for row in re.findall(r"^\|[ \d.|]+\|$", text, re.MULTILINE)]
         by_depth = {int(row[2]): {"prefill": row[4], "decode": row[6]} for row in rows}
@@ -178,7 +178,8 @@ def main():
     for model in options.models:
         isa, rows = measure(model, peers, options)
         lines += rows
-    commit = subprocess.run(["git", "rev-parse", "--short", "HEAD"], capture_output=True, text=True).stdout.strip()
+    here = pathlib.Path(__file__).parent
+    commit = subprocess.run(["git", "rev-parse", "--short", "HEAD"], cwd=here, capture_output=True, text=True).stdout.strip()
     text = "\n".join(
         [
             f"{cpu_name()}, {options.threads} threads, {isa}, Linux {platform.release()}, commit {commit}; medians of {options.rounds} interleaved rounds.",
