@@ -11,6 +11,7 @@ common. Answers ignore the end-of-text token, so that all servers write the same
 
 import argparse
 import asyncio
+import itertools
 import json
 import random
 import statistics
@@ -97,6 +98,12 @@ def check(url, results):
         raise SystemExit(f"{url}: an answer had no text; does the model have its tokenizer?")
 
 
+def tokens_after(result, moment):
+    """Tokens of an answer that came later than `moment` seconds after its request, each piece counted as their mean number."""
+    times = list(itertools.accumulate(result.gaps, initial=result.first))
+    return result.tokens * sum(time > moment for time in times) / len(times)
+
+
 async def side_by_side(args, url, streams, rng):
     """`streams` requests at once: tokens/s of all together from the first token of the last one to begin."""
     shared = [rng.randrange(1000, args.vocabulary) for _ in range(args.shared)]
@@ -106,7 +113,8 @@ async def side_by_side(args, url, streams, rng):
     check(url, results)
     first = max(r.first for r in results)
     tokens = sum(r.tokens for r in results)
-    decode = (tokens - streams) / (seconds - first) if seconds > first else float("nan")
+    late = sum(tokens_after(r, first) for r in results)
+    decode = late / (seconds - first) if seconds > first else float("nan")
     gaps = [gap for r in results for gap in r.gaps]
     return {"all": tokens / seconds, "decode": decode, "first": statistics.median(r.first for r in results), "first_worst": first,
             "gap50": quantile(gaps, 0.5), "gap99": quantile(gaps, 0.99)}
