@@ -8,6 +8,7 @@
 #include <nlohmann/json.hpp>
 
 #include "commands.h"
+#include "base/clock.h"
 #include "engine/runner.h"
 #include "kernels/isa.h"
 #include "kernels/peaks.h"
@@ -16,8 +17,6 @@
 
 namespace sampan {
 namespace {
-
-using Clock = std::chrono::steady_clock;
 
 struct BenchOptions {
   std::string model;
@@ -33,10 +32,6 @@ struct BenchOptions {
 // Seconds that all threads computed: with one thread, what a machine that others use too leaves
 // comparable.
 double cpu_seconds() { return static_cast<double>(std::clock()) / CLOCKS_PER_SEC; }
-
-double seconds_since(Clock::time_point start) {
-  return std::chrono::duration<double>(Clock::now() - start).count();
-}
 
 double median(std::vector<double> values) {
   if (values.empty()) return 0;

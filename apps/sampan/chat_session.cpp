@@ -2,16 +2,13 @@
 
 #include <algorithm>
 
+#include "base/clock.h"
 #include "text/answer_stream.h"
 #include "base/error.h"
 #include "models/rope.h"
 
 namespace sampan {
 namespace {
-
-using Clock = std::chrono::steady_clock;
-
-double seconds_since(Clock::time_point start) { return std::chrono::duration<double>(Clock::now() - start).count(); }
 
 // True when the prompt ends within a <think> that the template opened.
 bool ends_in_reasoning(std::string_view prompt) {

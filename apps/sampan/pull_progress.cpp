@@ -7,13 +7,12 @@
 #include <cmath>
 #include <cstdio>
 
+#include "base/clock.h"
 #include "base/error.h"
 #include "hub/file_system.h"
 
 namespace sampan {
 namespace {
-
-using Clock = std::chrono::steady_clock;
 
 constexpr auto kPlainInterval = std::chrono::seconds(10);
 constexpr double kSpeedWindowSeconds = 3;  // the speed shown is an average over about so long

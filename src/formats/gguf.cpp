@@ -13,7 +13,6 @@ namespace {
 
 constexpr std::uint32_t kMagic = 0x46554747;  // "GGUF"
 constexpr std::uint64_t kMaxCount = 1u << 20;
-constexpr std::uint64_t kMaxNameBytes = 65535;  // the format's own limit for keys
 constexpr int kMaxArrayDepth = 4;
 constexpr std::uint64_t kMaxDimensions = 4;
 constexpr std::uint64_t kMinAlignment = 8, kMaxAlignment = 65536;
@@ -105,9 +104,9 @@ GgufType take_type(ByteReader& reader, std::string_view key) {
 std::string_view take_name(ByteReader& reader, const char* what) {
   const auto bytes = reader.take<std::uint64_t>(what);
   if (bytes == 0) fail(ErrorCode::kInvalidData, "gguf: {} is empty", what);
-  if (bytes > kMaxNameBytes) {
+  if (bytes > kMaxGgufNameBytes) {
     fail(ErrorCode::kInvalidData, "gguf: {}: {} bytes long, at most {} are allowed", what, bytes,
-         kMaxNameBytes);
+         kMaxGgufNameBytes);
   }
   return reader.take_text(bytes, what);
 }
@@ -205,17 +204,6 @@ TensorDescriptor take_tensor(ByteReader& reader) {
 
 std::uint64_t round_up(std::uint64_t value, std::uint64_t alignment) {
   return (value + alignment - 1) / alignment * alignment;
-}
-
-void check_unique_names(const std::vector<TensorDescriptor>& tensors) {
-  std::vector<std::string_view> names(tensors.size());
-  std::transform(tensors.begin(), tensors.end(), names.begin(),
-                 [](const TensorDescriptor& tensor) { return std::string_view(tensor.name); });
-  std::sort(names.begin(), names.end());
-  const auto twin = std::adjacent_find(names.begin(), names.end());
-  if (twin != names.end()) {
-    fail(ErrorCode::kInvalidData, "gguf: tensor {} is there twice", printable(*twin));
-  }
 }
 
 // Checks the place of a tensor in the data section; the tensor before it ends at `end`.
@@ -337,7 +325,9 @@ GgufFile::GgufFile(std::span<const std::byte> bytes) {
   check_count(reader, tensor_count, kMinTensorBytes, "tensors");
   tensors_.reserve(static_cast<std::size_t>(tensor_count));
   for (std::uint64_t i = 0; i < tensor_count; ++i) tensors_.push_back(take_tensor(reader));
-  check_unique_names(tensors_);
+  if (const std::string* const twin = find_twin_name(tensors_)) {
+    fail(ErrorCode::kInvalidData, "gguf: tensor {} is there twice", printable(*twin));
+  }
   place_tensors(tensors_, reader.position(), bytes.size(), alignment_);
 }
 

@@ -12,6 +12,9 @@
 
 namespace sampan {
 
+// The format's limit for the names of keys and tensors.
+inline constexpr std::size_t kMaxGgufNameBytes = 65535;
+
 // The value types of GGUF metadata; the numbers are the file's.
 enum class GgufType : std::uint32_t {
   kU8 = 0,

@@ -15,7 +15,6 @@ namespace {
 
 constexpr std::uint64_t kAlignment = 32;
 constexpr std::string_view kAlignmentKey = "general.alignment";
-constexpr std::size_t kMaxNameBytes = 65535;
 
 template <typename T>
 void append(std::string& out, T value) {
@@ -61,9 +60,9 @@ void GgufWriter::fail_io(int error) const {
 void GgufWriter::check_new(std::vector<std::string>& seen, std::string_view name,
                            std::string_view what) {
   SAMPAN_CHECK(!data_begun_);
-  if (name.empty() || name.size() > kMaxNameBytes) {
+  if (name.empty() || name.size() > kMaxGgufNameBytes) {
     fail(ErrorCode::kInvalidArgument, "gguf: {} of {} bytes, 1 to {} are allowed", what,
-         name.size(), kMaxNameBytes);
+         name.size(), kMaxGgufNameBytes);
   }
   const auto place = std::lower_bound(seen.begin(), seen.end(), name);
   if (place != seen.end() && *place == name) {

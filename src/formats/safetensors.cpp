@@ -15,7 +15,7 @@ namespace dom = simdjson::dom;
 
 constexpr std::uint64_t kMaxHeaderBytes = 100'000'000;  // the reference reader's limit
 constexpr std::size_t kMaxNameBytes = 4096;
-constexpr std::size_t kMaxDimensions = 16;
+constexpr std::size_t kMaxShape = 16;
 constexpr std::size_t kMaxDepth = 8;  // { tensor: { shape: [ is 3
 
 // Parses JSON whose root is an object; the result lives as long as the parser.
@@ -93,8 +93,8 @@ Shape tensor_shape(std::string_view name, dom::element value) {
     if (element.get(size) != simdjson::SUCCESS || size < 0) {
       fail_tensor(name, "\"shape\" holds something other than sizes");
     }
-    if (shape.size() == kMaxDimensions) {
-      fail_tensor(name, fmt::format("more than {} dimensions", kMaxDimensions));
+    if (shape.size() == kMaxShape) {
+      fail_tensor(name, fmt::format("more than {} dimensions", kMaxShape));
     }
     shape.push_back(size);
   }
@@ -174,15 +174,6 @@ void sort_by_offset(std::vector<TensorDescriptor>& tensors) {
   });
 }
 
-void check_unique_names(const std::vector<TensorDescriptor>& tensors) {
-  std::vector<std::string_view> names(tensors.size());
-  std::transform(tensors.begin(), tensors.end(), names.begin(),
-                 [](const TensorDescriptor& tensor) { return std::string_view(tensor.name); });
-  std::sort(names.begin(), names.end());
-  const auto twin = std::adjacent_find(names.begin(), names.end());
-  if (twin != names.end()) fail_tensor(*twin, "is there twice");
-}
-
 // Checks that the tensors, in order, fill the data section exactly.
 void check_tiling(const std::vector<TensorDescriptor>& tensors, std::uint64_t data_size) {
   std::uint64_t end = 0;
@@ -243,7 +234,7 @@ SafetensorsFile::SafetensorsFile(std::span<const std::byte> bytes) {
       tensors_.push_back(make_tensor(field.key, field.value, data_size));
     }
   }
-  check_unique_names(tensors_);
+  if (const std::string* const twin = find_twin_name(tensors_)) fail_tensor(*twin, "is there twice");
   sort_by_offset(tensors_);
   check_tiling(tensors_, data_size);
   for (TensorDescriptor& tensor : tensors_) tensor.offset += data_begin;

@@ -5,6 +5,7 @@
 #include <limits>
 #include <optional>
 #include <string>
+#include <vector>
 
 #include "tensor/tensor.h"
 
@@ -40,5 +41,8 @@ inline std::optional<std::uint64_t> checked_tensor_bytes(DType dtype, const Shap
   if (empty) return 0;
   return static_cast<std::uint64_t>(product / info.block_elements * info.block_bytes);
 }
+
+// A name that two of the tensors have, or nullptr.
+const std::string* find_twin_name(const std::vector<TensorDescriptor>& tensors);
 
 }  // namespace sampan

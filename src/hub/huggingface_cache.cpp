@@ -11,7 +11,6 @@ namespace fs = std::filesystem;
 namespace {
 
 constexpr std::string_view kModelPrefix = "models--";
-constexpr std::size_t kMaxFiles = 100'000;
 
 fs::path repository_folder(const fs::path& cache, const ModelName& name) {
   const std::string owner = name.org.empty() ? "" : name.org + "--";
@@ -69,7 +68,7 @@ LocalModel describe_snapshot(const ModelName& name, const fs::path& snapshot) {
   std::error_code error;
   fs::recursive_directory_iterator it(snapshot, error);
   for (; !error && it != fs::recursive_directory_iterator(); it.increment(error)) {
-    if (model.manifest.files.size() >= kMaxFiles) break;
+    if (model.manifest.files.size() >= kMaxHubFiles) break;
     if (!it->is_regular_file(error)) continue;
     model.manifest.files.push_back(
         describe_file(it->path(), it->path().lexically_relative(snapshot).string()));

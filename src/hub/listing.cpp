@@ -15,10 +15,9 @@ namespace {
 
 using Json = nlohmann::json;
 
-constexpr std::size_t kMaxFiles = 100'000;
 constexpr std::size_t kMaxPathBytes = 1024;
 constexpr std::size_t kMaxComponents = 32;
-constexpr std::size_t kMaxComponentBytes = 255;
+constexpr std::size_t kMaxFolderNameBytes = 255;
 constexpr std::uint64_t kMaxTotalBytes = 1ull << 50;
 constexpr std::size_t kMaxLicenseBytes = 200;
 
@@ -126,7 +125,7 @@ RepoFile huggingface_file(const Json& entry) {
 // One component of a path from a hub; the answer is what is wrong with it, or null.
 const char* problem_in_component(std::string_view component) {
   if (component.empty()) return "an empty component";
-  if (component.size() > kMaxComponentBytes) return "a component over 255 bytes";
+  if (component.size() > kMaxFolderNameBytes) return "a component over 255 bytes";
   if (component == "." || component == "..") return "a component that leads elsewhere";
   if (component.starts_with(".sampan")) return "a name that Sampan uses itself";
   return nullptr;
@@ -156,8 +155,8 @@ void check_repo_path(std::string_view path) {
 }
 
 void check_listing(const std::vector<RepoFile>& files) {
-  if (files.size() > kMaxFiles) {
-    fail(ErrorCode::kLimit, "hub listing: {} files, at most {} are read", files.size(), kMaxFiles);
+  if (files.size() > kMaxHubFiles) {
+    fail(ErrorCode::kLimit, "hub listing: {} files, at most {} are read", files.size(), kMaxHubFiles);
   }
   std::vector<std::string_view> paths;
   std::uint64_t total = 0;
@@ -221,8 +220,8 @@ void append_huggingface_tree(std::string_view json, std::vector<RepoFile>& files
     if (type != "file")
       fail(ErrorCode::kInvalidData, "Hugging Face's file list: an entry of type \"{}\"",
            printable(type));
-    if (files.size() >= kMaxFiles) {
-      fail(ErrorCode::kLimit, "hub listing: more than {} files", kMaxFiles);
+    if (files.size() >= kMaxHubFiles) {
+      fail(ErrorCode::kLimit, "hub listing: more than {} files", kMaxHubFiles);
     }
     files.push_back(huggingface_file(entry));
   }
@@ -233,8 +232,8 @@ std::vector<RepoFile> parse_modelscope_files(std::string_view json) {
   std::vector<RepoFile> files;
   for (const Json& entry : modelscope_file_list(reply)) {
     if (string_member(entry, "Type") == "tree") continue;
-    if (files.size() >= kMaxFiles)
-      fail(ErrorCode::kLimit, "hub listing: more than {} files", kMaxFiles);
+    if (files.size() >= kMaxHubFiles)
+      fail(ErrorCode::kLimit, "hub listing: more than {} files", kMaxHubFiles);
     files.push_back(modelscope_file(entry));
   }
   return files;

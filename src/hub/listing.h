@@ -9,6 +9,9 @@
 
 namespace sampan {
 
+// Files of one model that a listing or a cache may have.
+inline constexpr std::size_t kMaxHubFiles = 100'000;
+
 // Pure readers of what hubs answer: JSON bodies and header values. Everything is untrusted: a body
 // that breaks its format, a hostile file name, a number out of range is Error kInvalidData, never
 // more. Thread-safe.

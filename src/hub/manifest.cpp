@@ -11,7 +11,7 @@
 namespace sampan {
 namespace {
 
-using Json = nlohmann::ordered_json;
+using OrderedJson = nlohmann::ordered_json;
 
 constexpr std::string_view kFormat = "sampan-manifest/1";
 
@@ -82,7 +82,7 @@ const ManifestFile* Manifest::find(std::string_view path) const {
 }
 
 std::string manifest_to_json(const Manifest& manifest) {
-  Json value;
+  OrderedJson value;
   value["format"] = kFormat;
   value["source"] = hub_prefix(manifest.name.hub);
   value["endpoint"] = manifest.endpoint;
@@ -91,9 +91,9 @@ std::string manifest_to_json(const Manifest& manifest) {
   value["commit"] = manifest.commit;
   value["license"] = manifest.license;
   value["pulled_at"] = manifest.pulled_at;
-  value["files"] = Json::array();
+  value["files"] = OrderedJson::array();
   for (const ManifestFile& file : manifest.files) {
-    Json entry;
+    OrderedJson entry;
     entry["path"] = file.path;
     entry["size"] = file.size;
     if (!file.sha256.empty()) entry["sha256"] = file.sha256;
@@ -101,7 +101,7 @@ std::string manifest_to_json(const Manifest& manifest) {
     if (!file.verified) entry["verified"] = false;
     value["files"].push_back(std::move(entry));
   }
-  return value.dump(2, ' ', false, Json::error_handler_t::replace) + "\n";
+  return value.dump(2, ' ', false, OrderedJson::error_handler_t::replace) + "\n";
 }
 
 Manifest manifest_from_json(std::string_view json, std::string_view what) {

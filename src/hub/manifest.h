@@ -10,6 +10,8 @@
 
 namespace sampan {
 
+inline constexpr std::uint64_t kMaxManifestBytes = 64 << 20;
+
 struct ManifestFile {
   std::string path;
   std::uint64_t size = 0;

@@ -8,7 +8,7 @@
 namespace sampan {
 namespace {
 
-constexpr std::size_t kMaxComponentBytes = 96;    // Hugging Face's own limit for a repository id
+constexpr std::size_t kMaxIdPartBytes = 96;    // Hugging Face's own limit for a repository id
 constexpr std::size_t kMaxRepositoryBytes = 150;  // so that names of our own files stay below 255
 constexpr std::size_t kMaxRevisionBytes =
     240;  // as a file name, with three bytes for a special one
@@ -18,7 +18,7 @@ bool is_alphanumeric(char c) {
 }
 
 bool is_component(std::string_view text) {
-  if (text.empty() || text.size() > kMaxComponentBytes) return false;
+  if (text.empty() || text.size() > kMaxIdPartBytes) return false;
   if (text.front() == '.' || text.front() == '-' || text.back() == '.') return false;
   if (text.find("..") != std::string_view::npos) return false;
   return std::all_of(text.begin(), text.end(),

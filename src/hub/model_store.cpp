@@ -14,7 +14,6 @@ namespace sampan {
 namespace fs = std::filesystem;
 namespace {
 
-constexpr std::uint64_t kMaxManifestBytes = 64 << 20;
 
 std::string without_percent(std::string_view text) {
   std::string out;

@@ -16,7 +16,6 @@ namespace sampan {
 namespace fs = std::filesystem;
 namespace {
 
-constexpr std::uint64_t kMaxManifestBytes = 64 << 20;
 constexpr std::size_t kReadBytes = 1 << 20;
 
 void remove_tree(const fs::path& path) {

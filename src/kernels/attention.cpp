@@ -14,12 +14,7 @@
 namespace sampan {
 namespace {
 
-constexpr std::int64_t kPage = kKvPagePositions;
-
 static_assert(kCodesPerScale == kCacheScaleColumns);
-
-template <typename T>
-constexpr bool is_coded = sizeof(T) == 1;
 
 // Bytes of one kv head's vectors of `width` in a page.
 std::int64_t part_bytes(const KvLayout& layout, std::int64_t width) {

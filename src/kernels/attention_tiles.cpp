@@ -11,8 +11,6 @@
 namespace sampan {
 namespace {
 
-constexpr std::int64_t kPage = kKvPagePositions;
-
 // Rows (query, head) of a tile. More rows share one reading of the cache; the tile's queries and
 // outputs should stay in the second-level cache. A multiple of the vector kernels' 3, 4 and 6 rows.
 constexpr std::int64_t kMaxTileRows = 48;

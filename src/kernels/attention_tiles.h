@@ -15,6 +15,12 @@ namespace sampan {
 // its pages are read; query heads are in `groups` groups of `group_heads`, head h in group h /
 // group_heads.
 
+inline constexpr std::int64_t kPage = kKvPagePositions;
+
+// Whether numbers are stored as codes beside scales.
+template <typename T>
+inline constexpr bool is_coded = sizeof(T) == 1;
+
 // The entries of a table by how numbers are stored.
 inline auto score_entry(const AttentionTable& table, float) { return table.score_f32; }
 inline auto score_entry(const AttentionTable& table, std::uint16_t) { return table.score_f16; }

@@ -12,7 +12,6 @@
 namespace sampan {
 namespace {
 
-constexpr std::int64_t kPage = kKvPagePositions;
 // Columns of the values that all rows of a tile take before the next ones: 64 positions of them
 // stay in the first-level cache.
 constexpr std::int64_t kColumns = 64;
@@ -24,9 +23,6 @@ void check(const LatentLayout& layout) {
                layout.dtype == DType::kQ8_0);
   SAMPAN_CHECK(layout.latent_dim >= 1 && layout.rope_dim >= 0);
 }
-
-template <typename T>
-constexpr bool is_coded = sizeof(T) == 1;
 
 // The scales behind the codes of a page.
 std::uint16_t* scales_of(const LatentLayout& layout, std::byte* page) {

@@ -32,7 +32,7 @@ constexpr std::int64_t kSerialCopyBytes = 256 << 10;
 
 std::int64_t ceil_div(std::int64_t a, std::int64_t b) { return (a + b - 1) / b; }
 
-const MatmulTable& active_table() {
+const MatmulTable& active_matmul_table() {
   static const MatmulTable& table = matmul_table(active_isa());
   return table;
 }
@@ -386,7 +386,7 @@ void Activations::require(ActivationKind kind, ThreadPool& pool) {
     return;
   }
 
-  const MatmulTable& table = active_table();
+  const MatmulTable& table = active_matmul_table();
   const QuantizeKernel quantize = kind == ActivationKind::kBf16          ? table.narrow_bf16
                                   : kind == ActivationKind::kInt8Block32 ? table.quantize32
                                                                          : table.quantize256;
@@ -560,13 +560,13 @@ void matmul(const WeightMatrix& w, Activations& x, float* y, std::int64_t y_stri
   const MatmulTask task = {&w, 0, x.rows(), 0, y, y_stride};
   tell_observer({&task, 1}, x, pool);
   require_form(w, x, pool);
-  matmul_with_table(active_table(), w, x, y, y_stride, pool);
+  matmul_with_table(active_matmul_table(), w, x, y, y_stride, pool);
 }
 
 void matmul_tasks(std::span<const MatmulTask> tasks, Activations& x, ThreadPool& pool) {
   tell_observer(tasks, x, pool);
   for (const MatmulTask& task : tasks) require_form(*task.w, x, pool);
-  matmul_tasks_with_table(active_table(), tasks, x, pool);
+  matmul_tasks_with_table(active_matmul_table(), tasks, x, pool);
 }
 
 }  // namespace sampan

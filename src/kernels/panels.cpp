@@ -96,7 +96,7 @@ class Packing {
   std::int64_t rows_;
 };
 
-const PackTable& active_table() {
+const PackTable& active_pack_table() {
   static const PackTable& table = pack_table(active_isa());
   return table;
 }
@@ -150,7 +150,7 @@ void pack_panels_with_table(const PackTable& table, std::span<const PackTask> ta
 }
 
 void pack_panels(std::span<const PackTask> tasks, ThreadPool& pool) {
-  pack_panels_with_table(active_table(), tasks, pool);
+  pack_panels_with_table(active_pack_table(), tasks, pool);
 }
 
 }  // namespace sampan

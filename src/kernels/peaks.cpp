@@ -5,20 +5,17 @@
 #include <chrono>
 #include <cstring>
 
+#include "base/clock.h"
 #include "kernels/isa.h"
 #include "tensor/tensor.h"
 
 namespace sampan {
 namespace {
 
-using Clock = std::chrono::steady_clock;
-
 constexpr std::int64_t kStreamBytes = std::int64_t{512} << 20;
 constexpr std::int64_t kStreamPiece = std::int64_t{4} << 20;
 
-double seconds_since(Clock::time_point start) { return std::chrono::duration<double>(Clock::now() - start).count(); }
-
-const PeakTable& active_table() {
+const PeakTable& active_peak_table() {
   switch (active_isa()) {
     case Isa::kAvx512: return peak_table_avx512();
     case Isa::kAvx2: return peak_table_avx2();
@@ -59,7 +56,7 @@ double product_rate(ThreadPool& pool, Rounds rounds, std::int64_t macs_per_round
 }  // namespace
 
 MachinePeaks measure_peaks(ThreadPool& pool) {
-  const PeakTable& table = active_table();
+  const PeakTable& table = active_peak_table();
   MachinePeaks peaks;
   {
     Buffer buffer(static_cast<std::size_t>(kStreamBytes));

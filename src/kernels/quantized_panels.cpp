@@ -24,7 +24,7 @@ constexpr std::size_t kTileBytes = 512;
 // Where codes lie along the rows, panels that are packed side by side, so that a page of the file
 // serves several of them.
 constexpr std::int64_t kPanelsAtOnce = 16;
-constexpr std::int64_t kJobsPerThread = 4;
+constexpr std::int64_t kPackJobsPerThread = 4;
 
 // --- FP8 as integers
 
@@ -264,9 +264,9 @@ struct PanelRows {
   std::span<const std::int64_t> span() const { return {rows, count}; }
 };
 
-class Packing {
+class QuantizedPacking {
  public:
-  Packing(const QuantizedMatrix& source, DType type, std::span<const std::int64_t> row_order,
+  QuantizedPacking(const QuantizedMatrix& source, DType type, std::span<const std::int64_t> row_order,
           std::byte* out)
       : source_(source),
         put_(putter(source, type)),
@@ -349,16 +349,16 @@ DType likely_panel_type(const QuantizedMatrix& source, std::span<const std::int6
   for (const DType type : types) {
     if (type == types.back()) break;
     Buffer panel(static_cast<std::size_t>(panel_bytes(type, source.columns())));
-    if (Packing(source, type, row_order, panel.data()).pack(0, 1)) return type;
+    if (QuantizedPacking(source, type, row_order, panel.data()).pack(0, 1)) return type;
   }
   return types.back();
 }
 
 bool pack_panels(const QuantizedMatrix& source, DType type, std::span<const std::int64_t> row_order,
                  std::byte* out, ThreadPool& pool) {
-  const Packing packing(source, type, row_order, out);
+  const QuantizedPacking packing(source, type, row_order, out);
   const std::int64_t panels = packing.panels();
-  const std::int64_t fair = std::max<std::int64_t>(panels / (kJobsPerThread * pool.size()), 1);
+  const std::int64_t fair = std::max<std::int64_t>(panels / (kPackJobsPerThread * pool.size()), 1);
   const std::int64_t at_once = source.lies_along_rows() ? std::min(kPanelsAtOnce, fair) : 1;
   std::atomic<bool> fits{true};
   pool.parallel_for((panels + at_once - 1) / at_once, [&](std::int64_t job, int) {

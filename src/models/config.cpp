@@ -11,9 +11,6 @@
 namespace sampan {
 namespace {
 
-// Beyond any model of the coming years, and small enough that no product of two of them overflows.
-constexpr std::int64_t kMaxWidth = 1 << 20;
-constexpr std::int64_t kMaxLayers = 4096;
 constexpr std::int64_t kMaxVocabulary = 1 << 26;
 constexpr std::int64_t kMaxContext = std::int64_t{1} << 31;
 

@@ -11,9 +11,7 @@ namespace sampan {
 namespace {
 
 constexpr std::int64_t kMaxDim = 1 << 16;
-constexpr std::int64_t kMaxWidth = 1 << 20;
 constexpr std::int64_t kMaxExperts = 1 << 16;
-constexpr std::int64_t kMaxLayers = 4096;
 
 void check_experts(const MoeConfig& moe, std::string_view label) {
   if (moe.experts_per_token > moe.experts) {

@@ -7,6 +7,10 @@ namespace sampan {
 class GgufKeys;
 class JsonObject;
 
+// Beyond any model of the coming years, and small enough that no product of two of them overflows.
+inline constexpr std::int64_t kMaxWidth = 1 << 20;
+inline constexpr std::int64_t kMaxLayers = 4096;
+
 // Parts of a configuration that several families share. All throw Error kInvalidData for values that are missing or impossible,
 // naming the key and the numbers, and kUnsupported for a method of routing that this program does not know.
 

@@ -9,7 +9,7 @@
 namespace sampan {
 namespace {
 
-void configure_json(const JsonObject& json, ModelConfig& config) {
+void configure_deepseek_v2(const JsonObject& json, ModelConfig& config) {
   config.qkv_bias = config.attention_out_bias = json.boolean_or("attention_bias", false);
   config.mlp_bias = json.boolean_or("mlp_bias", false);
   read_deepseek_experts(json, config);
@@ -34,7 +34,7 @@ void restore_groups(const GgufKeys& keys, MoeConfig& moe) {
   }
 }
 
-void configure_gguf(const GgufKeys& keys, const TensorFiles& files, ModelConfig& config) {
+void configure_deepseek_v2_gguf(const GgufKeys& keys, const TensorFiles& files, ModelConfig& config) {
   read_experts(keys, files, config);
   if (!config.moe) return;
   restore_groups(keys, *config.moe);
@@ -48,6 +48,6 @@ void configure_gguf(const GgufKeys& keys, const TensorFiles& files, ModelConfig&
 
 }  // namespace
 
-const Family kDeepseekV2Family = {"deepseek_v2", "deepseek2", configure_json, configure_gguf, "ffn_norm", false, 0, true};
+const Family kDeepseekV2Family = {"deepseek_v2", "deepseek2", configure_deepseek_v2, configure_deepseek_v2_gguf, "ffn_norm", false, 0, true};
 
 }  // namespace sampan

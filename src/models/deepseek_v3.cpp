@@ -8,7 +8,7 @@
 namespace sampan {
 namespace {
 
-void configure_json(const JsonObject& json, ModelConfig& config) {
+void configure_deepseek_v3(const JsonObject& json, ModelConfig& config) {
   config.qkv_bias = config.attention_out_bias = json.boolean_or("attention_bias", false);
   config.mla->interleaved = json.boolean_or("rope_interleave", true);
   // Several such layers predict further ahead in turn; one, applied again, does as published models have it.
@@ -30,7 +30,7 @@ void configure_json(const JsonObject& json, ModelConfig& config) {
 }  // namespace
 
 // GGUF files of this architecture are read by kDeepseekV2Family.
-const Family kDeepseekV3Family = {"deepseek_v3", "deepseek2", configure_json, nullptr, "ffn_norm", false, 0, true};
-const Family kKimiK2Family = {"kimi_k2", "deepseek2", configure_json, nullptr, "ffn_norm", false, 0, true};
+const Family kDeepseekV3Family = {"deepseek_v3", "deepseek2", configure_deepseek_v3, nullptr, "ffn_norm", false, 0, true};
+const Family kKimiK2Family = {"kimi_k2", "deepseek2", configure_deepseek_v3, nullptr, "ffn_norm", false, 0, true};
 
 }  // namespace sampan

@@ -5,15 +5,15 @@
 namespace sampan {
 namespace {
 
-void configure_json(const JsonObject& json, ModelConfig& config) {
+void configure_llama(const JsonObject& json, ModelConfig& config) {
   config.qkv_bias = config.attention_out_bias = json.boolean_or("attention_bias", false);
   config.mlp_bias = json.boolean_or("mlp_bias", false);
 }
 
-void configure_gguf(const GgufKeys&, const TensorFiles&, ModelConfig&) {}
+void configure_llama_gguf(const GgufKeys&, const TensorFiles&, ModelConfig&) {}
 
 }  // namespace
 
-const Family kLlamaFamily = {"llama", "llama", configure_json, configure_gguf, "ffn_norm", true, 0};
+const Family kLlamaFamily = {"llama", "llama", configure_llama, configure_llama_gguf, "ffn_norm", true, 0};
 
 }  // namespace sampan

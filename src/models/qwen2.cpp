@@ -5,15 +5,15 @@
 namespace sampan {
 namespace {
 
-void configure_json(const JsonObject& json, ModelConfig& config) {
+void configure_qwen2(const JsonObject& json, ModelConfig& config) {
   config.qkv_bias = true;
   configure_windows(json, config);
 }
 
-void configure_gguf(const GgufKeys&, const TensorFiles&, ModelConfig&) {}
+void configure_qwen2_gguf(const GgufKeys&, const TensorFiles&, ModelConfig&) {}
 
 }  // namespace
 
-const Family kQwen2Family = {"qwen2", "qwen2", configure_json, configure_gguf, "ffn_norm", false, 0};
+const Family kQwen2Family = {"qwen2", "qwen2", configure_qwen2, configure_qwen2_gguf, "ffn_norm", false, 0};
 
 }  // namespace sampan

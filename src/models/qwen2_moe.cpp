@@ -17,7 +17,7 @@ void configure_window_layers(const JsonObject& json, ModelConfig& config) {
   for (std::int64_t i = 0; i < std::min(end, config.layers); i += 2) config.windows[static_cast<std::size_t>(i)] = window;
 }
 
-void configure_json(const JsonObject& json, ModelConfig& config) {
+void configure_qwen2_moe(const JsonObject& json, ModelConfig& config) {
   config.qkv_bias = json.boolean_or("qkv_bias", true);
   configure_window_layers(json, config);
   read_qwen_experts(json, config);
@@ -26,10 +26,10 @@ void configure_json(const JsonObject& json, ModelConfig& config) {
   config.moe->shared_gate = true;
 }
 
-void configure_gguf(const GgufKeys& keys, const TensorFiles& files, ModelConfig& config) { read_experts(keys, files, config); }
+void configure_qwen2_moe_gguf(const GgufKeys& keys, const TensorFiles& files, ModelConfig& config) { read_experts(keys, files, config); }
 
 }  // namespace
 
-const Family kQwen2MoeFamily = {"qwen2_moe", "qwen2moe", configure_json, configure_gguf, "ffn_norm", false, 0};
+const Family kQwen2MoeFamily = {"qwen2_moe", "qwen2moe", configure_qwen2_moe, configure_qwen2_moe_gguf, "ffn_norm", false, 0};
 
 }  // namespace sampan

@@ -5,16 +5,16 @@
 namespace sampan {
 namespace {
 
-void configure_json(const JsonObject& json, ModelConfig& config) {
+void configure_qwen3(const JsonObject& json, ModelConfig& config) {
   config.qk_norm = true;
   config.qkv_bias = config.attention_out_bias = json.boolean_or("attention_bias", false);
   configure_windows(json, config);
 }
 
-void configure_gguf(const GgufKeys&, const TensorFiles&, ModelConfig& config) { config.qk_norm = true; }
+void configure_qwen3_gguf(const GgufKeys&, const TensorFiles&, ModelConfig& config) { config.qk_norm = true; }
 
 }  // namespace
 
-const Family kQwen3Family = {"qwen3", "qwen3", configure_json, configure_gguf, "ffn_norm", false, 128};
+const Family kQwen3Family = {"qwen3", "qwen3", configure_qwen3, configure_qwen3_gguf, "ffn_norm", false, 128};
 
 }  // namespace sampan

@@ -6,7 +6,7 @@
 namespace sampan {
 namespace {
 
-void configure_json(const JsonObject& json, ModelConfig& config) {
+void configure_qwen3_moe(const JsonObject& json, ModelConfig& config) {
   config.qk_norm = true;
   config.qkv_bias = config.attention_out_bias = json.boolean_or("attention_bias", false);
   if (json.boolean_or("use_sliding_window", false)) {
@@ -15,7 +15,7 @@ void configure_json(const JsonObject& json, ModelConfig& config) {
   read_qwen_experts(json, config);
 }
 
-void configure_gguf(const GgufKeys& keys, const TensorFiles& files, ModelConfig& config) {
+void configure_qwen3_moe_gguf(const GgufKeys& keys, const TensorFiles& files, ModelConfig& config) {
   config.qk_norm = true;
   read_experts(keys, files, config);
   if (config.moe) config.moe->normalize = true;  // no key says so
@@ -23,6 +23,6 @@ void configure_gguf(const GgufKeys& keys, const TensorFiles& files, ModelConfig&
 
 }  // namespace
 
-const Family kQwen3MoeFamily = {"qwen3_moe", "qwen3moe", configure_json, configure_gguf, "ffn_norm", false, 128};
+const Family kQwen3MoeFamily = {"qwen3_moe", "qwen3moe", configure_qwen3_moe, configure_qwen3_moe_gguf, "ffn_norm", false, 128};
 
 }  // namespace sampan

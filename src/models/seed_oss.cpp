@@ -5,17 +5,17 @@
 namespace sampan {
 namespace {
 
-void configure_json(const JsonObject& json, ModelConfig& config) {
+void configure_seed_oss(const JsonObject& json, ModelConfig& config) {
   config.qkv_bias = json.boolean_or("attention_bias", true);
   config.attention_out_bias = json.boolean_or("attention_out_bias", false);
   config.mlp_bias = json.boolean_or("mlp_bias", false);
 }
 
-void configure_gguf(const GgufKeys&, const TensorFiles&, ModelConfig&) {}
+void configure_seed_oss_gguf(const GgufKeys&, const TensorFiles&, ModelConfig&) {}
 
 }  // namespace
 
-const Family kSeedOssFamily = {"seed_oss", "seed_oss", configure_json, configure_gguf,
+const Family kSeedOssFamily = {"seed_oss", "seed_oss", configure_seed_oss, configure_seed_oss_gguf,
                                "post_attention_norm", false, 128};
 
 }  // namespace sampan

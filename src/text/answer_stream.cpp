@@ -7,7 +7,7 @@ namespace {
 
 constexpr std::string_view kOpen = "<think>";
 constexpr std::string_view kClose = "</think>";
-constexpr std::string_view kSpace = " \t\r\n";
+constexpr std::string_view kWhitespace = " \t\r\n";
 
 // Length of the longest end of text that begins `marker` without being all of it.
 std::size_t partial_match(std::string_view text, std::string_view marker) {
@@ -80,7 +80,7 @@ void AnswerStream::show(bool is_end) {
 
 // White space, up to what tells whether the answer begins with reasoning. True when it is known.
 bool AnswerStream::show_beginning(std::size_t certain, bool is_end) {
-  emit(rest().substr(0, std::min(certain, rest().find_first_not_of(kSpace))), false);
+  emit(rest().substr(0, std::min(certain, rest().find_first_not_of(kWhitespace))), false);
   const std::string_view text = rest();
   if (text.starts_with(kOpen)) {
     shown_ += kOpen.size();
@@ -88,7 +88,7 @@ bool AnswerStream::show_beginning(std::size_t certain, bool is_end) {
     at_start_ = true;
     return true;
   }
-  if (!is_end && (kOpen.starts_with(text) || text.find_first_of(kSpace) == 0)) return false;
+  if (!is_end && (kOpen.starts_with(text) || text.find_first_of(kWhitespace) == 0)) return false;
   phase_ = Phase::kAnswer;
   return true;
 }

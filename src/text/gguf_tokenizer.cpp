@@ -4,6 +4,7 @@
 #include <utility>
 
 #include "base/error.h"
+#include "text/gguf_token_types.h"
 #include "text/token_table.h"
 #include "text/tokenizer_parts.h"
 
@@ -11,8 +12,6 @@ namespace sampan {
 namespace {
 
 constexpr const char* kName = "gguf: tokenizer.ggml";
-
-enum TokenType : std::int32_t { kControl = 3, kUserDefined = 4, kUnused = 5 };
 
 struct Family {
   std::shared_ptr<const PreTokenizer> pre_tokenizer;
@@ -78,16 +77,16 @@ std::shared_ptr<const Tokenizer> tokenizer_from_gguf(const GgufTokenizerData& da
   TokenTable table(fmt::format("{}.tokens", kName));
   for (std::size_t i = 0; i < data.tokens.size(); ++i) {
     const auto id = static_cast<std::int32_t>(i);
-    const std::int32_t type = data.token_types.empty() ? 1 : data.token_types[i];
+    const std::int32_t type = data.token_types.empty() ? kGgufNormal : data.token_types[i];
     const std::string_view text = data.tokens[i];
-    if (type == kControl || (type == kUserDefined && !text.empty() && !is_placeholder(text, i))) {
+    if (type == kGgufControl || (type == kGgufUserDefined && !text.empty() && !is_placeholder(text, i))) {
       AddedToken token;
       token.content = text;
       token.id = id;
-      token.special = type == kControl;
+      token.special = type == kGgufControl;
       parts.added_tokens.push_back(std::move(token));
       table.reserve_id(id, text);
-    } else if (type != kUnused && !is_placeholder(text, i)) {
+    } else if (type != kGgufUnused && !is_placeholder(text, i)) {
       table.add(text, id);
     } else {
       table.reserve_id(id, text);

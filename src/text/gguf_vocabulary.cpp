@@ -4,13 +4,12 @@
 
 #include "base/error.h"
 #include "base/mapped_file.h"
+#include "text/gguf_token_types.h"
 #include "text/json_access.h"
 #include "text/tokenizer.h"
 
 namespace sampan {
 namespace {
-
-constexpr std::int32_t kNormal = 1, kControl = 3, kUserDefined = 4, kUnused = 5;
 
 // Families (Tokenizer::pattern_family) whose name is GGUF's too.
 constexpr std::array<std::string_view, 8> kNamedInGguf = {"llama-bpe", "qwen2", "qwen35", "llama4", "deepseek-v3", "deepseek-llm", "deepseek-coder", "gpt-2"};
@@ -44,15 +43,15 @@ GgufVocabulary read_gguf_vocabulary(const std::filesystem::path& folder, std::in
   const json::Object model = json::to_object(json::get(document.root(), "model", "tokenizer.json"), "tokenizer.json: model");
 
   for (std::int64_t id = 0; id < size; ++id) vocabulary.tokens.push_back(fmt::format("[PAD{}]", id));
-  vocabulary.token_types.assign(static_cast<std::size_t>(size), kUnused);
+  vocabulary.token_types.assign(static_cast<std::size_t>(size), kGgufUnused);
   const auto set = [&](std::int64_t id, std::string_view token, std::int32_t type) {
     if (id < 0 || id >= size) fail(ErrorCode::kInvalidData, "tokenizer.json: id {} is beyond the embedding's {} rows", id, size);
     vocabulary.tokens[static_cast<std::size_t>(id)] = token;
     vocabulary.token_types[static_cast<std::size_t>(id)] = type;
   };
   const json::Object vocab = json::to_object(json::get(model, "vocab", "tokenizer.json: model"), "tokenizer.json: model.vocab");
-  for (const auto& entry : vocab) set(json::to_int(entry.value, "tokenizer.json: model.vocab"), entry.key, kNormal);
-  for (const AddedToken& token : tokenizer->added_tokens()) set(token.id, token.content, token.special ? kControl : kUserDefined);
+  for (const auto& entry : vocab) set(json::to_int(entry.value, "tokenizer.json: model.vocab"), entry.key, kGgufNormal);
+  for (const AddedToken& token : tokenizer->added_tokens()) set(token.id, token.content, token.special ? kGgufControl : kGgufUserDefined);
   for (const json::Element merge : json::to_array(json::get(model, "merges", "tokenizer.json: model"), "tokenizer.json: model.merges")) {
     vocabulary.merges.push_back(merge_text(merge, "tokenizer.json: model.merges"));
   }

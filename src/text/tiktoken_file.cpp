@@ -12,7 +12,7 @@
 namespace sampan {
 namespace {
 
-constexpr const char* kFile = "tiktoken.model";
+constexpr const char* kTiktokenFile = "tiktoken.model";
 constexpr std::int32_t kReservedTokens = 256;  // tokenization_kimi.py's num_reserved_special_tokens
 
 int base64_value(char c) {
@@ -52,7 +52,7 @@ class RankFile {
       if (!current.empty()) read_line(current, line);
       text.remove_prefix(end == std::string_view::npos ? text.size() : end + 1);
     }
-    if (tokens_.empty()) fail(ErrorCode::kInvalidData, "{}: no token in it", kFile);
+    if (tokens_.empty()) fail(ErrorCode::kInvalidData, "{}: no token in it", kTiktokenFile);
   }
 
   // The vocabulary with room for the special tokens behind it. The ranks are the ids 0..count-1.
@@ -61,11 +61,11 @@ class RankFile {
     for (const RankedToken& token : tokens_) {
       const std::string_view bytes = std::string_view(bytes_).substr(token.offset, token.length);
       if (static_cast<std::size_t>(token.rank) >= tokens_.size()) {
-        fail(ErrorCode::kInvalidData, "{}: rank {} of {} tokens", kFile, token.rank,
+        fail(ErrorCode::kInvalidData, "{}: rank {} of {} tokens", kTiktokenFile, token.rank,
              tokens_.size());
       }
       if (vocabulary->has(token.rank))
-        fail(ErrorCode::kInvalidData, "{}: two tokens of rank {}", kFile, token.rank);
+        fail(ErrorCode::kInvalidData, "{}: two tokens of rank {}", kTiktokenFile, token.rank);
       vocabulary->set(token.rank, bytes, true);
     }
     return vocabulary;
@@ -80,13 +80,13 @@ class RankFile {
     const auto result = std::from_chars(digits.data(), digits.data() + digits.size(), token.rank);
     if (digits.empty() || result.ec != std::errc() || result.ptr != digits.data() + digits.size() ||
         token.rank < 0 || !append_base64(line.substr(0, space), bytes_)) {
-      fail(ErrorCode::kInvalidData, "{}: line {} '{}' is not 'base64 rank'", kFile, number,
+      fail(ErrorCode::kInvalidData, "{}: line {} '{}' is not 'base64 rank'", kTiktokenFile, number,
            printable(line, 60));
     }
     token.length = bytes_.size() - token.offset;
     tokens_.push_back(token);
     if (tokens_.size() > static_cast<std::size_t>(Vocabulary::kMaxTokens - kReservedTokens)) {
-      fail(ErrorCode::kLimit, "{}: more than {} tokens", kFile,
+      fail(ErrorCode::kLimit, "{}: more than {} tokens", kTiktokenFile,
            Vocabulary::kMaxTokens - kReservedTokens);
     }
   }

@@ -13,12 +13,12 @@
 namespace sampan {
 namespace {
 
-constexpr const char* kFile = "tokenizer.json";
+constexpr const char* kTokenizerFile = "tokenizer.json";
 constexpr int kMaxNesting = 8;         // of Sequences
 constexpr std::size_t kMaxSteps = 64;  // of a pre-tokenizer
 
 [[noreturn]] void unsupported(std::string_view part, std::string_view type) {
-  fail(ErrorCode::kUnsupported, "{}: {} '{}' is not supported", kFile, part, printable(type));
+  fail(ErrorCode::kUnsupported, "{}: {} '{}' is not supported", kTokenizerFile, part, printable(type));
 }
 
 std::string_view type_of(json::Object object, std::string_view part) {
@@ -86,7 +86,7 @@ class PreTokenizerReader {
     const auto element = json::find(root, "pre_tokenizer");
     if (element) read_element(*element, 0);
     if (!byte_level_)
-      fail(ErrorCode::kUnsupported, "{}: only byte-level tokenizers are supported", kFile);
+      fail(ErrorCode::kUnsupported, "{}: only byte-level tokenizers are supported", kTokenizerFile);
     if (family_.empty()) family_ = steps_.empty() ? "no" : "its own";
     return std::make_shared<PreTokenizer>(std::move(steps_), family_);
   }
@@ -147,7 +147,7 @@ class PreTokenizerReader {
   void add(PreTokenizerStep step) {
     steps_.push_back(std::move(step));
     if (steps_.size() > kMaxSteps) {
-      fail(ErrorCode::kLimit, "{}: more than {} steps in the pre_tokenizer", kFile, kMaxSteps);
+      fail(ErrorCode::kLimit, "{}: more than {} steps in the pre_tokenizer", kTokenizerFile, kMaxSteps);
     }
   }
 
@@ -176,7 +176,7 @@ bool is_byte_level_decoder(json::Element element, int depth) {
 void check_decoder(json::Object root) {
   const auto decoder = json::find(root, "decoder");
   if (decoder && !is_byte_level_decoder(*decoder, 0)) {
-    fail(ErrorCode::kUnsupported, "{}: only byte-level decoders are supported", kFile);
+    fail(ErrorCode::kUnsupported, "{}: only byte-level decoders are supported", kTokenizerFile);
   }
 }
 
@@ -242,13 +242,13 @@ class PostProcessorReader {
 
 json::Object read_model(json::Object root) {
   const json::Object model =
-      json::to_object(json::get(root, "model", kFile), "tokenizer.json: model");
+      json::to_object(json::get(root, "model", kTokenizerFile), "tokenizer.json: model");
   // Old files of GPT-2 leave the type out.
   if (const auto type = json::find(model, "type")) {
     const std::string_view name = json::to_string(*type, "tokenizer.json: model.type");
     if (name != "BPE") unsupported("model", name);
   } else if (!json::find(model, "merges")) {
-    fail(ErrorCode::kInvalidData, "{}: model.type is missing", kFile);
+    fail(ErrorCode::kInvalidData, "{}: model.type is missing", kTokenizerFile);
   }
   for (const std::string_view key : {"continuing_subword_prefix", "end_of_word_suffix"}) {
     const auto value = json::find(model, key);
@@ -326,7 +326,7 @@ std::shared_ptr<const Tokenizer> load_tokenizer_json(std::string_view tokenizer_
                                                      std::string_view tokenizer_config) {
   TokenizerConfig config;
   if (!tokenizer_config.empty()) read_tokenizer_config(tokenizer_config, config);
-  const JsonDocument document(tokenizer_json, kFile);
+  const JsonDocument document(tokenizer_json, kTokenizerFile);
   const json::Object root = document.root();
   const json::Object model = read_model(root);
 
@@ -334,11 +334,11 @@ std::shared_ptr<const Tokenizer> load_tokenizer_json(std::string_view tokenizer_
   parts.added_tokens = read_added_tokens(root);
   merge_added_tokens(config, parts.added_tokens);
   settle_added_tokens(model, parts.added_tokens);
-  TokenTable table(kFile);
+  TokenTable table(kTokenizerFile);
   add_vocabulary(model, table);
   for (const AddedToken& token : parts.added_tokens) table.reserve_id(token.id, token.content);
   parts.vocabulary = table.build();
-  MergeTable merges(kFile, *parts.vocabulary);
+  MergeTable merges(kTokenizerFile, *parts.vocabulary);
   add_merges(model, merges);
   parts.bpe = std::make_unique<Bpe>(parts.vocabulary, merges.merges(),
                                     read_options(model, *parts.vocabulary));

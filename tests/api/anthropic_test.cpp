@@ -17,7 +17,7 @@ Json message(Json more = Json::object()) {
   return body;
 }
 
-class Anthropic : public testing::Test {
+class Anthropic : public ::testing::Test {
  protected:
   void expect_error(const Json& body, int status, const std::string& type,
                     const std::string& word) {

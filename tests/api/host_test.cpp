@@ -11,7 +11,7 @@ namespace {
 
 using Json = nlohmann::json;
 
-class WithNano : public testing::Test {
+class WithNano : public ::testing::Test {
  protected:
   static std::unique_ptr<ModelHost> make_host(HostOptions options = {}) {
     options.threads = 2;

@@ -7,7 +7,7 @@ namespace {
 
 using Json = nlohmann::json;
 
-class Ollama : public testing::Test {
+class Ollama : public ::testing::Test {
  protected:
   // Ollama's clients send no content type, or another.
   std::shared_ptr<FakeExchange> post(const std::string& path, const Json& body) {

@@ -29,7 +29,7 @@ std::vector<std::string> streamed(const std::string& body, const std::string& fi
   return texts;
 }
 
-class OpenAi : public testing::Test {
+class OpenAi : public ::testing::Test {
  protected:
   // The answer to a request that must be wrong.
   void expect_error(const std::string& path, const Json& body, int status, const Json& param,

@@ -23,7 +23,7 @@ std::unique_ptr<SpanTransport> transport_to(const FakeCollector& collector) {
   return std::make_unique<OtlpHttp>(options);
 }
 
-class Traces : public testing::Test {
+class Traces : public ::testing::Test {
  protected:
   // Sends a request and reads the answer to its end.
   std::string ask(const std::string& method, const std::string& target, const Json& body = nullptr,

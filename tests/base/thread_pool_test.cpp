@@ -25,7 +25,7 @@ double process_cpu_seconds() {
   return static_cast<double>(time.tv_sec) + static_cast<double>(time.tv_nsec) * 1e-9;
 }
 
-class ThreadPoolTest : public testing::TestWithParam<int> {};
+class ThreadPoolTest : public ::testing::TestWithParam<int> {};
 
 TEST_P(ThreadPoolTest, EveryIndexRunsExactlyOnce) {
   ThreadPool pool(GetParam());
@@ -121,7 +121,7 @@ TEST_P(ThreadPoolTest, APoolThatIsNeverUsedOrJustUsedEnds) {
   }
 }
 
-INSTANTIATE_TEST_SUITE_P(Sizes, ThreadPoolTest, testing::Values(1, 2, 3, 8));
+INSTANTIATE_TEST_SUITE_P(Sizes, ThreadPoolTest, ::testing::Values(1, 2, 3, 8));
 
 TEST(ThreadPool, AnIdlePoolUsesNoCpu) {
   ThreadPool pool(4);

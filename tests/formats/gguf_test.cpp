@@ -132,7 +132,7 @@ TEST(Gguf, ScalarsAndEmptyTensorsAreLegal) {
   EXPECT_EQ(gguf.tensors()[1].bytes, 0u);
 }
 
-class GgufMetadata : public testing::Test {
+class GgufMetadata : public ::testing::Test {
  protected:
   GgufMetadata() {
     add("u8", 0).put<std::uint8_t>(200);

@@ -12,6 +12,8 @@
 
 namespace sampan::testing {
 
+inline constexpr std::size_t kMiB = 1 << 20;
+
 struct FakeFile {
   std::string content;
   bool in_lfs = false;

@@ -8,12 +8,11 @@
 namespace sampan {
 namespace {
 
+using testing::kMiB;
 using testing::noise;
 using testing::read_text;
 using testing::TemporaryFolder;
 using testing::write_text;
-
-constexpr std::size_t kMiB = 1 << 20;
 
 std::span<const std::byte> piece_of(const PartialFile& file, const std::string& content,
                                     std::size_t piece) {

@@ -15,13 +15,12 @@ namespace {
 using testing::FakeHub;
 using testing::FakeRepo;
 using testing::fast_options;
+using testing::kMiB;
 using testing::noise;
 using testing::read_text;
 using testing::ServerReply;
 using testing::ServerRequest;
 using testing::TemporaryFolder;
-
-constexpr std::size_t kMiB = 1 << 20;
 
 FakeRepo small_repo() {
   FakeRepo repo;

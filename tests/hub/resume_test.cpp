@@ -19,13 +19,12 @@ namespace {
 
 using testing::FakeHub;
 using testing::fast_options;
+using testing::kMiB;
 using testing::noise;
 using testing::read_text;
 using testing::ServerReply;
 using testing::ServerRequest;
 using testing::TemporaryFolder;
-
-constexpr std::size_t kMiB = 1 << 20;
 
 // This test program again, as a process that pulls hf:org/model.
 class PullingProcess {

@@ -18,8 +18,6 @@
 namespace sampan {
 namespace {
 
-constexpr float kNan = std::numeric_limits<float>::quiet_NaN();
-
 // The cache of one sequence with known keys and values; memory that holds no position is NaN.
 class Sequence {
  public:
@@ -167,7 +165,7 @@ std::vector<float> attend(Isa isa, const AttentionArgs& args, const float* q,
   return out;
 }
 
-class AttentionTest : public testing::TestWithParam<Case> {};
+class AttentionTest : public ::testing::TestWithParam<Case> {};
 
 TEST_P(AttentionTest, EveryInstructionSetGivesTheContractsBits) {
   const Case& c = GetParam();
@@ -218,7 +216,7 @@ TEST_P(AttentionTest, CompanyChunksAndThreadsLeaveTheBitsAlone) {
 
 INSTANTIATE_TEST_SUITE_P(
     Shapes, AttentionTest,
-    testing::Values(
+    ::testing::Values(
         Case{DType::kF32, 2, 1, 128, 0, 0, 130}, Case{DType::kF16, 2, 1, 128, 0, 0, 130},
         Case{DType::kF32, 4, 2, 64, 0, 60, 10}, Case{DType::kF16, 6, 2, 80, 0, 100, 60},
         Case{DType::kF32, 3, 3, 24, 0, 0, 70}, Case{DType::kF16, 2, 2, 8, 0, 62, 70},
@@ -487,9 +485,9 @@ TEST(StoreKv, LaysCodesAndScalesOutAsTheContractSays) {
   }
 }
 
-class StoreKvOrder : public testing::TestWithParam<DType> {};
+class StoreKvOrder : public ::testing::TestWithParam<DType> {};
 
-INSTANTIATE_TEST_SUITE_P(Types, StoreKvOrder, testing::Values(DType::kF16, DType::kQ8_0),
+INSTANTIATE_TEST_SUITE_P(Types, StoreKvOrder, ::testing::Values(DType::kF16, DType::kQ8_0),
                          [](const auto& param_info) {
                            return std::string(dtype_name(param_info.param));
                          });

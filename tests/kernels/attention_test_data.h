@@ -13,6 +13,8 @@
 
 namespace sampan {
 
+inline constexpr float kNan = std::numeric_limits<float>::quiet_NaN();
+
 inline std::vector<float> random_floats(std::size_t count, std::uint32_t seed,
                                         float spread = 1.0f) {
   std::mt19937 engine(seed);

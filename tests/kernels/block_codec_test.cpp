@@ -71,16 +71,16 @@ double relative_rmse(const std::vector<float>& x, const std::vector<float>& y) {
   return std::sqrt(error / norm);
 }
 
-std::string type_name(const testing::TestParamInfo<DType>& info) {
+std::string type_name(const ::testing::TestParamInfo<DType>& info) {
   return std::string(dtype_name(info.param));
 }
 
 const auto kBlockTypes =
-    testing::Values(DType::kQ4_0, DType::kQ4_1, DType::kQ5_0, DType::kQ5_1, DType::kQ8_0,
+    ::testing::Values(DType::kQ4_0, DType::kQ4_1, DType::kQ5_0, DType::kQ5_1, DType::kQ8_0,
                     DType::kQ2_K, DType::kQ3_K, DType::kQ4_K, DType::kQ5_K, DType::kQ6_K,
                     DType::kIQ4_NL, DType::kIQ4_XS, DType::kMXFP4);
 
-class Dequantize : public testing::TestWithParam<DType> {};
+class Dequantize : public ::testing::TestWithParam<DType> {};
 
 TEST_P(Dequantize, EqualsTheGgufPackageToTheBit) {
   const std::string name(dtype_name(GetParam()));
@@ -107,9 +107,9 @@ TEST_P(Dequantize, ReadsRowsThatAreNotAligned) {
 }
 
 INSTANTIATE_TEST_SUITE_P(Blocks, Dequantize, kBlockTypes, type_name);
-INSTANTIATE_TEST_SUITE_P(Floats, Dequantize, testing::Values(DType::kF16, DType::kBF16), type_name);
+INSTANTIATE_TEST_SUITE_P(Floats, Dequantize, ::testing::Values(DType::kF16, DType::kBF16), type_name);
 
-class PlainRounding : public testing::TestWithParam<DType> {};
+class PlainRounding : public ::testing::TestWithParam<DType> {};
 
 TEST_P(PlainRounding, EqualsTheGgufPackageToTheBit) {
   const std::string expected = golden(std::string(dtype_name(GetParam())) + ".quantized");
@@ -122,7 +122,7 @@ TEST_P(PlainRounding, EqualsTheGgufPackageToTheBit) {
 }
 
 INSTANTIATE_TEST_SUITE_P(Types, PlainRounding,
-                         testing::Values(DType::kF16, DType::kBF16, DType::kQ4_0, DType::kQ4_1,
+                         ::testing::Values(DType::kF16, DType::kBF16, DType::kQ4_0, DType::kQ4_1,
                                          DType::kQ5_0, DType::kQ5_1, DType::kQ8_0, DType::kMXFP4),
                          type_name);
 
@@ -131,11 +131,11 @@ struct Quality {
   double most_error;  // relative RMSE of normal values; what this codec reaches, plus 2 %
 };
 
-std::string quality_name(const testing::TestParamInfo<Quality>& info) {
+std::string quality_name(const ::testing::TestParamInfo<Quality>& info) {
   return std::string(dtype_name(info.param.dtype));
 }
 
-class SearchedQuality : public testing::TestWithParam<Quality> {};
+class SearchedQuality : public ::testing::TestWithParam<Quality> {};
 
 TEST_P(SearchedQuality, StaysAsGoodAsItIs) {
   const std::vector<float> x = normal_values(64 * 256, 7, 0.05f);
@@ -144,13 +144,13 @@ TEST_P(SearchedQuality, StaysAsGoodAsItIs) {
 
 INSTANTIATE_TEST_SUITE_P(
     Types, SearchedQuality,
-    testing::Values(Quality{DType::kQ2_K, 0.269}, Quality{DType::kQ3_K, 0.1462},
+    ::testing::Values(Quality{DType::kQ2_K, 0.269}, Quality{DType::kQ3_K, 0.1462},
                     Quality{DType::kQ4_K, 0.0714}, Quality{DType::kQ5_K, 0.0354},
                     Quality{DType::kQ6_K, 0.01721}, Quality{DType::kIQ4_NL, 0.074},
                     Quality{DType::kIQ4_XS, 0.0746}),
     quality_name);
 
-class Quantize : public testing::TestWithParam<DType> {};
+class Quantize : public ::testing::TestWithParam<DType> {};
 
 TEST_P(Quantize, ZerosStayZeros) {
   for (const float value : round_trip(GetParam(), std::vector<float>(512, 0.0f))) {
@@ -202,7 +202,7 @@ TEST_P(Quantize, AnyMagnitudeGivesNumbers) {
 
 INSTANTIATE_TEST_SUITE_P(Blocks, Quantize, kBlockTypes, type_name);
 
-class Importance : public testing::TestWithParam<DType> {};
+class Importance : public ::testing::TestWithParam<DType> {};
 
 TEST_P(Importance, ColumnsThatMatterGetTheSmallerError) {
   const std::vector<float> x = normal_values(256, 13);
@@ -238,7 +238,7 @@ TEST_P(Importance, AnyMagnitudeOfBothGivesNumbers) {
 }
 
 INSTANTIATE_TEST_SUITE_P(Types, Importance,
-                         testing::Values(DType::kQ2_K, DType::kQ3_K, DType::kQ4_K, DType::kQ5_K,
+                         ::testing::Values(DType::kQ2_K, DType::kQ3_K, DType::kQ4_K, DType::kQ5_K,
                                          DType::kQ6_K, DType::kIQ4_NL, DType::kIQ4_XS),
                          type_name);
 

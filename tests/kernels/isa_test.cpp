@@ -41,7 +41,7 @@ namespace {
   std::exit(active_isa() == best ? 0 : 1);
 }
 
-class IsaDeathTest : public testing::Test {
+class IsaDeathTest : public ::testing::Test {
  protected:
   // A fresh process, so that no earlier test has chosen.
   void SetUp() override { GTEST_FLAG_SET(death_test_style, "threadsafe"); }
@@ -50,21 +50,21 @@ class IsaDeathTest : public testing::Test {
 TEST_F(IsaDeathTest, TheForcedOneRuns) {
   for (const Isa isa : {Isa::kReference, Isa::kAvx2, Isa::kAvx512}) {
     if (isa_supported(isa)) {
-      EXPECT_EXIT(run_forced(isa), testing::ExitedWithCode(0), "") << isa_name(isa);
+      EXPECT_EXIT(run_forced(isa), ::testing::ExitedWithCode(0), "") << isa_name(isa);
     } else {
-      EXPECT_EXIT(run_refused(std::string(isa_name(isa)).c_str()), testing::ExitedWithCode(3),
+      EXPECT_EXIT(run_refused(std::string(isa_name(isa)).c_str()), ::testing::ExitedWithCode(3),
                   "does not have it");
     }
   }
 }
 
 TEST_F(IsaDeathTest, UnknownNamesAreRefused) {
-  EXPECT_EXIT(run_refused("avx3"), testing::ExitedWithCode(3), "SAMPAN_ISA=avx3: not one of");
-  EXPECT_EXIT(run_refused("AVX2"), testing::ExitedWithCode(3), "not one of");
+  EXPECT_EXIT(run_refused("avx3"), ::testing::ExitedWithCode(3), "SAMPAN_ISA=avx3: not one of");
+  EXPECT_EXIT(run_refused("AVX2"), ::testing::ExitedWithCode(3), "not one of");
 }
 
 TEST_F(IsaDeathTest, TheBestIsChosenUnasked) {
-  EXPECT_EXIT(run_unset(), testing::ExitedWithCode(0), "");
+  EXPECT_EXIT(run_unset(), ::testing::ExitedWithCode(0), "");
 }
 
 TEST(Isa, TablesAreTheirOwn) {

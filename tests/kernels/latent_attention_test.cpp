@@ -16,8 +16,6 @@
 namespace sampan {
 namespace {
 
-constexpr float kNan = std::numeric_limits<float>::quiet_NaN();
-
 std::vector<std::int32_t> positions_from(std::int64_t first, std::size_t count) {
   std::vector<std::int32_t> positions;
   for (std::size_t i = 0; i < count; ++i) {
@@ -62,7 +60,7 @@ float fold(const float* lanes) {
 }
 
 // One query and head: by the contract of latent_attention.h line by line, and in double.
-struct OneHead {
+struct OneLatentHead {
   const LatentAttentionArgs& args;
   const LatentSequence& sequence;
   const float* q;
@@ -124,7 +122,7 @@ struct OneHead {
   }
 };
 
-struct Case {
+struct LatentCase {
   DType dtype;
   std::int64_t heads;
   std::int64_t latent_dim;
@@ -138,7 +136,7 @@ struct Case {
   }
 };
 
-std::ostream& operator<<(std::ostream& stream, const Case& c) {
+std::ostream& operator<<(std::ostream& stream, const LatentCase& c) {
   return stream << dtype_name(c.dtype) << " heads " << c.heads << " of " << c.latent_dim << " + "
                 << c.rope_dim << " at " << c.first_position << " + " << c.queries;
 }
@@ -158,10 +156,10 @@ std::vector<float> random_queries(const LatentAttentionArgs& args, std::size_t c
                        spread);
 }
 
-class LatentAttentionTest : public testing::TestWithParam<Case> {};
+class LatentAttentionTest : public ::testing::TestWithParam<LatentCase> {};
 
 TEST_P(LatentAttentionTest, EveryInstructionSetGivesTheContractsBits) {
-  const Case& c = GetParam();
+  const LatentCase& c = GetParam();
   const LatentAttentionArgs args = c.args();
   const LatentSequence sequence(args.layout, c.first_position + c.queries, 1);
   const std::vector<float> q = random_queries(args, static_cast<std::size_t>(c.queries), 3);
@@ -169,7 +167,7 @@ TEST_P(LatentAttentionTest, EveryInstructionSetGivesTheContractsBits) {
   double worst = 0;
   for (std::int64_t i = 0; i < c.queries; ++i) {
     for (std::int64_t h = 0; h < c.heads; ++h) {
-      const OneHead head{args, sequence, q.data() + (i * c.heads + h) * args.layout.row_dim()};
+      const OneLatentHead head{args, sequence, q.data() + (i * c.heads + h) * args.layout.row_dim()};
       const std::vector<float> o = head.run(c.first_position + i);
       const std::vector<double> exact = head.exact(c.first_position + i);
       for (std::size_t d = 0; d < o.size(); ++d) {
@@ -186,7 +184,7 @@ TEST_P(LatentAttentionTest, EveryInstructionSetGivesTheContractsBits) {
 }
 
 TEST_P(LatentAttentionTest, CompanyChunksAndThreadsLeaveTheBitsAlone) {
-  const Case& c = GetParam();
+  const LatentCase& c = GetParam();
   const LatentAttentionArgs args = c.args();
   const LatentSequence sequence(args.layout, c.first_position + c.queries, 5);
   const std::int64_t row = c.heads * args.layout.row_dim();
@@ -210,21 +208,21 @@ TEST_P(LatentAttentionTest, CompanyChunksAndThreadsLeaveTheBitsAlone) {
 
 INSTANTIATE_TEST_SUITE_P(
     Shapes, LatentAttentionTest,
-    testing::Values(Case{DType::kF32, 4, 32, 8, 0, 130}, Case{DType::kF16, 4, 32, 8, 0, 130},
-                    Case{DType::kF32, 16, 512, 64, 125, 5}, Case{DType::kF16, 16, 512, 64, 60, 9},
-                    Case{DType::kF16, 128, 48, 16, 70, 2}, Case{DType::kF32, 5, 13, 3, 0, 70},
-                    Case{DType::kF16, 3, 37, 11, 50, 40}, Case{DType::kF32, 1, 1, 1, 0, 66},
-                    Case{DType::kF16, 2, 1, 0, 30, 40}, Case{DType::kF32, 7, 100, 28, 190, 6},
-                    Case{DType::kF16, 6, 65, 64, 62, 5}, Case{DType::kF32, 2, 64, 32, 700, 1},
-                    Case{DType::kQ8_0, 4, 32, 8, 0, 130}, Case{DType::kQ8_0, 16, 512, 64, 60, 9},
-                    Case{DType::kQ8_0, 3, 37, 11, 50, 40}, Case{DType::kQ8_0, 5, 13, 3, 0, 70},
-                    Case{DType::kQ8_0, 2, 1, 0, 30, 40}, Case{DType::kQ8_0, 6, 65, 64, 62, 5}),
+    ::testing::Values(LatentCase{DType::kF32, 4, 32, 8, 0, 130}, LatentCase{DType::kF16, 4, 32, 8, 0, 130},
+                    LatentCase{DType::kF32, 16, 512, 64, 125, 5}, LatentCase{DType::kF16, 16, 512, 64, 60, 9},
+                    LatentCase{DType::kF16, 128, 48, 16, 70, 2}, LatentCase{DType::kF32, 5, 13, 3, 0, 70},
+                    LatentCase{DType::kF16, 3, 37, 11, 50, 40}, LatentCase{DType::kF32, 1, 1, 1, 0, 66},
+                    LatentCase{DType::kF16, 2, 1, 0, 30, 40}, LatentCase{DType::kF32, 7, 100, 28, 190, 6},
+                    LatentCase{DType::kF16, 6, 65, 64, 62, 5}, LatentCase{DType::kF32, 2, 64, 32, 700, 1},
+                    LatentCase{DType::kQ8_0, 4, 32, 8, 0, 130}, LatentCase{DType::kQ8_0, 16, 512, 64, 60, 9},
+                    LatentCase{DType::kQ8_0, 3, 37, 11, 50, 40}, LatentCase{DType::kQ8_0, 5, 13, 3, 0, 70},
+                    LatentCase{DType::kQ8_0, 2, 1, 0, 30, 40}, LatentCase{DType::kQ8_0, 6, 65, 64, 62, 5}),
     [](const auto& param_info) { return "case_" + std::to_string(param_info.index); });
 
 // Enough work that the pool takes part, heads split over more threads than they divide by.
 TEST(LatentAttention, HeadsOverThreads) {
   for (const std::int64_t heads : {1, 16, 50}) {
-    const LatentAttentionArgs args = Case{DType::kF16, heads, 128, 32, 0, 0}.args();
+    const LatentAttentionArgs args = LatentCase{DType::kF16, heads, 128, 32, 0, 0}.args();
     const LatentSequence sequence(args.layout, 1200, 11);
     const std::vector<float> q = random_queries(args, 3, 13);
     const auto queries = consecutive(sequence, 1197, 3);
@@ -237,7 +235,7 @@ TEST(LatentAttention, HeadsOverThreads) {
 }
 
 TEST(LatentAttention, SequencesMixInOneBatch) {
-  const LatentAttentionArgs args = Case{DType::kF16, 4, 64, 16, 0, 0}.args();
+  const LatentAttentionArgs args = LatentCase{DType::kF16, 4, 64, 16, 0, 0}.args();
   const LatentSequence a(args.layout, 200, 17);
   const LatentSequence b(args.layout, 90, 19);
   // Runs that break: another sequence, a gap, a step back, the same position twice.
@@ -259,7 +257,7 @@ TEST(LatentAttention, SequencesMixInOneBatch) {
 }
 
 TEST(LatentAttention, ScoresFarApartNeitherOverflowNorVanish) {
-  const LatentAttentionArgs args = Case{DType::kF32, 2, 64, 16, 0, 0}.args();
+  const LatentAttentionArgs args = LatentCase{DType::kF32, 2, 64, 16, 0, 0}.args();
   const LatentSequence sequence(args.layout, 130, 37);
   const std::vector<float> q = random_queries(args, 1, 41, 1e4f);
   const std::vector<AttentionQuery> queries = {{129, sequence.pages()}};
@@ -271,7 +269,7 @@ TEST(LatentAttention, ScoresFarApartNeitherOverflowNorVanish) {
 }
 
 TEST(LatentAttention, NotANumberInAQueryStaysInItsRow) {
-  const LatentAttentionArgs args = Case{DType::kF32, 2, 64, 16, 0, 0}.args();
+  const LatentAttentionArgs args = LatentCase{DType::kF32, 2, 64, 16, 0, 0}.args();
   const LatentSequence sequence(args.layout, 100, 43);
   std::vector<float> q = random_queries(args, 4, 47);
   const auto queries = consecutive(sequence, 96, 4);
@@ -292,8 +290,8 @@ TEST(LatentAttention, NotANumberInAQueryStaysInItsRow) {
 
 // Scratch memory is kept from call to call; what lies behind a narrower row must not come back.
 TEST(LatentAttention, NothingIsLeftOfTheCallBefore) {
-  const LatentAttentionArgs wide = Case{DType::kF32, 2, 64, 16, 0, 0}.args();
-  const LatentAttentionArgs narrow = Case{DType::kF32, 2, 60, 10, 0, 0}.args();
+  const LatentAttentionArgs wide = LatentCase{DType::kF32, 2, 64, 16, 0, 0}.args();
+  const LatentAttentionArgs narrow = LatentCase{DType::kF32, 2, 60, 10, 0, 0}.args();
   const LatentSequence wide_sequence(wide.layout, 70, 73);
   const LatentSequence narrow_sequence(narrow.layout, 70, 79);
   const std::vector<float> q = random_queries(narrow, 1, 83);
@@ -308,7 +306,7 @@ TEST(LatentAttention, NothingIsLeftOfTheCallBefore) {
 }
 
 TEST(LatentAttention, NoQueriesIsNothingToDo) {
-  const LatentAttentionArgs args = Case{DType::kF32, 2, 64, 16, 0, 0}.args();
+  const LatentAttentionArgs args = LatentCase{DType::kF32, 2, 64, 16, 0, 0}.args();
   ThreadPool pool(2);
   latent_attention(args, nullptr, {}, nullptr, pool);
 }
@@ -356,9 +354,9 @@ TEST(StoreLatent, LaysCodesAndScalesOutAsTheContractSays) {
   }
 }
 
-class StoreLatentOrder : public testing::TestWithParam<DType> {};
+class StoreLatentOrder : public ::testing::TestWithParam<DType> {};
 
-INSTANTIATE_TEST_SUITE_P(Types, StoreLatentOrder, testing::Values(DType::kF16, DType::kQ8_0),
+INSTANTIATE_TEST_SUITE_P(Types, StoreLatentOrder, ::testing::Values(DType::kF16, DType::kQ8_0),
                          [](const auto& param_info) {
                            return std::string(dtype_name(param_info.param));
                          });

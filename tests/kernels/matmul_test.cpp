@@ -70,13 +70,13 @@ void expect_same_for_all_sizes(DType dtype, const std::byte* bytes, std::int64_t
     for (const std::int64_t rows : {1, 15, 16, 17, 33}) {
       for (const std::int64_t tokens : {1, 2, 3, 4, 5, 6, 7, 8, 9, 17, 33}) {
         expect_same_products(isa, dtype, bytes, rows, columns, x, tokens, expected);
-        if (testing::Test::HasFatalFailure()) return;
+        if (::testing::Test::HasFatalFailure()) return;
       }
     }
   }
 }
 
-class BlockMatmul : public testing::TestWithParam<DType> {};
+class BlockMatmul : public ::testing::TestWithParam<DType> {};
 
 TEST_P(BlockMatmul, AllInstructionSetsGiveTheSameBits) {
   const std::int64_t width = dtype_info(GetParam()).block_elements;
@@ -210,12 +210,12 @@ TEST_P(BlockMatmul, RowsInAnotherOrder) {
   }
 }
 
-std::string type_name(const testing::TestParamInfo<DType>& info) {
+std::string type_name(const ::testing::TestParamInfo<DType>& info) {
   return std::string(dtype_name(info.param));
 }
-INSTANTIATE_TEST_SUITE_P(Types, BlockMatmul, testing::ValuesIn(kBlockTypes), type_name);
+INSTANTIATE_TEST_SUITE_P(Types, BlockMatmul, ::testing::ValuesIn(kBlockTypes), type_name);
 
-class FloatMatmul : public testing::TestWithParam<DType> {};
+class FloatMatmul : public ::testing::TestWithParam<DType> {};
 
 TEST_P(FloatMatmul, AllInstructionSetsGiveTheSameBits) {
   for (const std::int64_t columns : {1, 15, 16, 17, 100, 1027, 2100}) {
@@ -265,7 +265,7 @@ TEST_P(FloatMatmul, RowsInAnotherOrder) {
   }
 }
 
-INSTANTIATE_TEST_SUITE_P(Types, FloatMatmul, testing::ValuesIn(kFloatTypes), type_name);
+INSTANTIATE_TEST_SUITE_P(Types, FloatMatmul, ::testing::ValuesIn(kFloatTypes), type_name);
 
 TEST(Matmul, ANanInARowStaysThere) {
   for (const DType dtype : {DType::kQ4_0, DType::kQ4_K}) {
@@ -304,7 +304,7 @@ TEST(MatmulTableDeathTest, TheForcedInstructionSetRuns) {
           ::setenv("SAMPAN_ISA", std::string(isa_name(isa)).c_str(), 1);
           std::exit(matmul_table(active_isa()).name == isa_name(isa) ? 0 : 1);
         },
-        testing::ExitedWithCode(0), "");
+        ::testing::ExitedWithCode(0), "");
   }
 }
 

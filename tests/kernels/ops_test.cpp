@@ -34,7 +34,7 @@ bool same_bits(const std::vector<T>& a, const std::vector<T>& b) {
   return a.size() == b.size() && std::memcmp(a.data(), b.data(), a.size() * sizeof(T)) == 0;
 }
 
-class OpsTest : public testing::TestWithParam<Isa> {
+class OpsTest : public ::testing::TestWithParam<Isa> {
  protected:
   void SetUp() override {
     if (!isa_supported(GetParam())) GTEST_SKIP() << "this machine lacks it";
@@ -198,7 +198,7 @@ TEST_P(OpsTest, EveryHalfIsRoundedTo) {
   for (std::size_t i = 0; i < x.size(); ++i) ASSERT_EQ(narrowed[i], float_to_f16(x[i])) << x[i];
 }
 
-INSTANTIATE_TEST_SUITE_P(Isas, OpsTest, testing::Values(Isa::kReference, Isa::kAvx2, Isa::kAvx512),
+INSTANTIATE_TEST_SUITE_P(Isas, OpsTest, ::testing::Values(Isa::kReference, Isa::kAvx2, Isa::kAvx512),
                          [](const auto& param_info) {
                            return std::string(isa_name(param_info.param));
                          });

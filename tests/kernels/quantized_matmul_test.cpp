@@ -43,7 +43,7 @@ std::vector<float> products(Isa isa, const WeightMatrix& w, const std::vector<fl
   return y;
 }
 
-class QuantizedMatmul : public testing::TestWithParam<Form> {};
+class QuantizedMatmul : public ::testing::TestWithParam<Form> {};
 
 TEST_P(QuantizedMatmul, TakesTheExpectedPanels) {
   const Made made = GetParam().make(kRows, kColumns, 1);
@@ -177,8 +177,8 @@ TEST_P(QuantizedMatmul, AsOneOfSeveralTasks) {
   EXPECT_EQ(got, expected);
 }
 
-std::string form_name(const testing::TestParamInfo<Form>& info) { return info.param.name; }
-INSTANTIATE_TEST_SUITE_P(Forms, QuantizedMatmul, testing::ValuesIn(quantized_test::forms()),
+std::string form_name(const ::testing::TestParamInfo<Form>& info) { return info.param.name; }
+INSTANTIATE_TEST_SUITE_P(Forms, QuantizedMatmul, ::testing::ValuesIn(quantized_test::forms()),
                          form_name);
 
 // The largest sums that codes, zero points and activations can make.

@@ -12,7 +12,7 @@
 namespace sampan {
 namespace {
 
-constexpr const char* kModel = "qwen3moe_q4_0.gguf";
+constexpr const char* kExpertsModel = "qwen3moe_q4_0.gguf";
 
 std::vector<float> logits_of(const Model& model, ThreadPool& pool) {
   std::vector<std::int32_t> ids(90);
@@ -47,7 +47,7 @@ TEST_P(Experts, TheSameBitsInAnyMemory) {
   }
 }
 
-INSTANTIATE_TEST_SUITE_P(Models, Experts, ::testing::Values(kModel, "deepseek2_q8_0.gguf"), [](const auto& param_info) {
+INSTANTIATE_TEST_SUITE_P(Models, Experts, ::testing::Values(kExpertsModel, "deepseek2_q8_0.gguf"), [](const auto& param_info) {
   std::string name = param_info.param;
   std::replace(name.begin(), name.end(), '.', '_');
   return name;
@@ -69,7 +69,7 @@ class CachedExpertsTest : public ::testing::Test {
   }
 
   ThreadPool pool_{2};
-  Checkpoint checkpoint_{testing::model_data(kModel)};
+  Checkpoint checkpoint_{testing::model_data(kExpertsModel)};
 };
 
 TEST_F(CachedExpertsTest, KeepsWhatIsUsedMost) {

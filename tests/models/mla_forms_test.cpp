@@ -14,9 +14,9 @@
 namespace sampan {
 namespace {
 
-constexpr double kTolerance = 1e-4;          // of max|logit|, between forms
+constexpr double kFormsTolerance = 1e-4;          // of max|logit|, between forms
 constexpr double kF16CacheTolerance = 1e-3;  // the same: last bits tip what the cache rounds
-constexpr double kBlockTolerance =
+constexpr double kBlockFormsTolerance =
     0.1;  // of the root mean square, from transformers without rounding
 constexpr double kGoldenTolerance = 2e-4;  // of max|logit|, from transformers
 
@@ -128,7 +128,7 @@ TEST_P(MlaForms, AgreeOnALongPrompt) {
   const auto by_length = load(MlaMode::kByLength);
   const std::vector<std::int32_t> ids = prompt_of(kLongPrompt, *absorbed);
   for (const DType kv_dtype : {DType::kF32, DType::kF16}) {
-    const double tolerance = kv_dtype == DType::kF32 ? kTolerance : kF16CacheTolerance;
+    const double tolerance = kv_dtype == DType::kF32 ? kFormsTolerance : kF16CacheTolerance;
     const std::vector<float> expected = logits_of(*absorbed, pool_, kv_dtype, ids, 512);
     const std::vector<float> other = logits_of(*expanded, pool_, kv_dtype, ids, 512);
     EXPECT_LE(difference(expected, other), tolerance) << dtype_name(kv_dtype);
@@ -281,7 +281,7 @@ TEST_P(MlaFormsOfBlocks, GoldensHoldUpToTheRoundingOfActivations) {
   for (const MlaMode mode : {MlaMode::kExpanded, MlaMode::kByLength}) {
     const auto model = load_model(testing::model_data(GetParam()), pool, {.mla = mode});
     for (const testing::GoldenPrompt& prompt : golden.prompts) {
-      EXPECT_LE(distance_from(golden, prompt, *model, pool).rms, kBlockTolerance)
+      EXPECT_LE(distance_from(golden, prompt, *model, pool).rms, kBlockFormsTolerance)
           << prompt.ids.size() << " tokens";
     }
   }

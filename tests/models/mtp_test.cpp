@@ -18,7 +18,7 @@ namespace {
 
 using testing::ChangedCheckpoint;
 
-constexpr double kTolerance = 2e-4;  // of max|logit|
+constexpr double kPredictionTolerance = 2e-4;  // of max|logit|
 
 // A model with its layer of multi-token prediction.
 struct Predicting {
@@ -56,12 +56,12 @@ struct Predicting {
   Sequence sequence;
 };
 
-const std::filesystem::path kModel = testing::model_data("deepseek_v3_mtp_bf16");
+const std::filesystem::path kPredictingModel = testing::model_data("deepseek_v3_mtp_bf16");
 
 class MtpGolden : public ::testing::TestWithParam<const char*> {};
 
 TEST_P(MtpGolden, Agrees) {
-  const testing::Golden golden = testing::read_golden(kModel / "mtp.golden.json");
+  const testing::Golden golden = testing::read_golden(kPredictingModel / "mtp.golden.json");
   const testing::GoldenPrompt& prompt = golden.prompts.at(0);
   Predicting predicting(testing::model_data(GetParam()));
   const std::vector<float> logits = predicting.predict(prompt.ids, 1);
@@ -72,7 +72,7 @@ TEST_P(MtpGolden, Agrees) {
         std::abs(static_cast<double>(logits[i]) - static_cast<double>(golden.logits[i]));
     largest = std::isnan(difference) ? INFINITY : std::max(largest, difference);
   }
-  EXPECT_LE(largest, kTolerance * golden.max_abs_logit);
+  EXPECT_LE(largest, kPredictionTolerance * golden.max_abs_logit);
 }
 
 INSTANTIATE_TEST_SUITE_P(Files, MtpGolden,
@@ -83,19 +83,19 @@ INSTANTIATE_TEST_SUITE_P(Files, MtpGolden,
                          });
 
 TEST(Mtp, TheSameBitsHoweverThePositionsAreGrouped) {
-  const testing::Golden golden = testing::read_golden(kModel / "mtp.golden.json");
+  const testing::Golden golden = testing::read_golden(kPredictingModel / "mtp.golden.json");
   const std::vector<std::int32_t>& ids = golden.prompts.at(0).ids;
-  const std::vector<float> expected = Predicting(kModel).predict(ids, 1);
-  EXPECT_TRUE(Predicting(kModel, 7).predict(ids, 5) == expected);
-  EXPECT_TRUE(Predicting(kModel, 16).predict(ids, 64) == expected);
+  const std::vector<float> expected = Predicting(kPredictingModel).predict(ids, 1);
+  EXPECT_TRUE(Predicting(kPredictingModel, 7).predict(ids, 5) == expected);
+  EXPECT_TRUE(Predicting(kPredictingModel, 16).predict(ids, 64) == expected);
 }
 
 TEST(Mtp, LeavesTheTrunkAsItIs) {
   const std::vector<std::int32_t> ids = {3, 1, 4, 1, 5, 9, 2, 6};
-  Predicting predicting(kModel);
+  Predicting predicting(kPredictingModel);
   predicting.predict(ids, 3);
   ThreadPool pool(2);
-  const std::unique_ptr<Model> trunk = load_model(kModel, pool);
+  const std::unique_ptr<Model> trunk = load_model(kPredictingModel, pool);
   EXPECT_FALSE(trunk->predicts_tokens());
   EXPECT_EQ(trunk->cache_layers() + 1, predicting.model->cache_layers());
   EXPECT_EQ(trunk->bytes_per_token(), predicting.model->bytes_per_token());
@@ -108,7 +108,7 @@ TEST(Mtp, LeavesTheTrunkAsItIs) {
 }
 
 TEST(Mtp, CountsInTheMemoryPlan) {
-  Checkpoint checkpoint(kModel);
+  Checkpoint checkpoint(kPredictingModel);
   const MemoryPlan with = plan_memory(checkpoint, DType::kF32, 8);
   checkpoint.leave_out_prediction();
   const MemoryPlan without = plan_memory(checkpoint, DType::kF32, 8);
@@ -141,29 +141,29 @@ TEST(MtpFiles, AConfigurationWithoutTheTensorsIsAModelWithoutTheLayer) {
 }
 
 TEST(MtpFiles, TablesThatAreMissingAreTheTrunks) {
-  const ChangedCheckpoint changed(kModel, "mtp-tables", [](nlohmann::json& header, std::string&) {
+  const ChangedCheckpoint changed(kPredictingModel, "mtp-tables", [](nlohmann::json& header, std::string&) {
     ChangedCheckpoint::hide(header, kLayer + "embed_tokens.weight");
     ChangedCheckpoint::hide(header, kLayer + "shared_head.head.weight");
   });
-  EXPECT_TRUE(Predicting(changed.folder()).predict(kIds, 4) == Predicting(kModel).predict(kIds, 4));
+  EXPECT_TRUE(Predicting(changed.folder()).predict(kIds, 4) == Predicting(kPredictingModel).predict(kIds, 4));
 }
 
 TEST(MtpFiles, TablesOfItsOwnAreUsed) {
   for (const std::string name : {"embed_tokens.weight", "shared_head.head.weight"}) {
     const ChangedCheckpoint changed(
-        kModel, "mtp-own", [&](nlohmann::json& header, std::string& data) {
+        kPredictingModel, "mtp-own", [&](nlohmann::json& header, std::string& data) {
           const std::size_t end = ChangedCheckpoint::end(header, kLayer + name);
           for (std::size_t i = ChangedCheckpoint::begin(header, kLayer + name) + 1; i < end; i += 2)
             data[i] ^= '\x80';  // negated
         });
     EXPECT_FALSE(Predicting(changed.folder()).predict(kIds, 4) ==
-                 Predicting(kModel).predict(kIds, 4))
+                 Predicting(kPredictingModel).predict(kIds, 4))
         << name;
   }
 }
 
 TEST(MtpFiles, MissingTensorsAreNamed) {
-  const ChangedCheckpoint changed(kModel, "mtp-missing", [](nlohmann::json& header, std::string&) {
+  const ChangedCheckpoint changed(kPredictingModel, "mtp-missing", [](nlohmann::json& header, std::string&) {
     ChangedCheckpoint::hide(header, kLayer + "eh_proj.weight");
   });
   EXPECT_EQ(refusal(changed.folder(), Prediction::kRequire),
@@ -172,7 +172,7 @@ TEST(MtpFiles, MissingTensorsAreNamed) {
 }
 
 TEST(MtpFiles, WrongShapesAreNamed) {
-  const ChangedCheckpoint changed(kModel, "mtp-shapes", [](nlohmann::json& header, std::string&) {
+  const ChangedCheckpoint changed(kPredictingModel, "mtp-shapes", [](nlohmann::json& header, std::string&) {
     header[kLayer + "eh_proj.weight"]["shape"] = {80, 40};
   });
   EXPECT_EQ(

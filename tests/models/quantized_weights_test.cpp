@@ -41,7 +41,7 @@ std::vector<std::string> golden_names() {
   return names;
 }
 
-class QuantizedGolden : public testing::TestWithParam<std::string> {};
+class QuantizedGolden : public ::testing::TestWithParam<std::string> {};
 
 TEST_P(QuantizedGolden, IsReadAsItsMakerMeansIt) {
   const fs::path path = fs::path(SAMPAN_TEST_DATA) / "quantized" / (GetParam() + ".safetensors");
@@ -80,8 +80,8 @@ TEST_P(QuantizedGolden, OtherSizesAreRefused) {
   EXPECT_FALSE(find_quantized(files, "expected", rows, columns, config).has_value());
 }
 
-std::string golden_name(const testing::TestParamInfo<std::string>& info) { return info.param; }
-INSTANTIATE_TEST_SUITE_P(Forms, QuantizedGolden, testing::ValuesIn(golden_names()), golden_name);
+std::string golden_name(const ::testing::TestParamInfo<std::string>& info) { return info.param; }
+INSTANTIATE_TEST_SUITE_P(Forms, QuantizedGolden, ::testing::ValuesIn(golden_names()), golden_name);
 
 TEST(QuantizationConfig, OfPublishedModels) {
   EXPECT_EQ(config_of("{}").method, QuantizationMethod::kNone);

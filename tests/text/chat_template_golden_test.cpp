@@ -41,7 +41,7 @@ std::string fnv1a(std::string_view bytes) {
   return fmt::format("{:016x}", value);
 }
 
-class ChatTemplateGolden : public testing::TestWithParam<std::string> {
+class ChatTemplateGolden : public ::testing::TestWithParam<std::string> {
  protected:
   // The goldens' clock is read in UTC.
   void SetUp() override {
@@ -93,13 +93,13 @@ std::vector<std::string> template_names() {
   return names;
 }
 
-std::string test_name(const testing::TestParamInfo<std::string>& info) {
+std::string test_name(const ::testing::TestParamInfo<std::string>& info) {
   std::string name = info.param;
   for (char& c : name) c = std::isalnum(static_cast<unsigned char>(c)) != 0 ? c : '_';
   return name;
 }
 
-INSTANTIATE_TEST_SUITE_P(Published, ChatTemplateGolden, testing::ValuesIn(template_names()),
+INSTANTIATE_TEST_SUITE_P(Published, ChatTemplateGolden, ::testing::ValuesIn(template_names()),
                          test_name);
 
 TEST(JinjaGolden, RandomTemplatesRenderAsJinja) {

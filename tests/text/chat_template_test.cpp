@@ -199,7 +199,7 @@ TEST(ChatTemplate, VariablesOfACommandLine) {
   EXPECT_EQ(variable_json("True"), "\"True\"");
 }
 
-class ChatTemplateFolder : public testing::Test {
+class ChatTemplateFolder : public ::testing::Test {
  protected:
   void SetUp() override {
     folder_ = std::filesystem::temp_directory_path() /

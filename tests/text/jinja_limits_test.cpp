@@ -9,7 +9,7 @@
 namespace sampan::jinja {
 namespace {
 
-class JinjaLimit : public testing::TestWithParam<const char*> {};
+class JinjaLimit : public ::testing::TestWithParam<const char*> {};
 
 TEST_P(JinjaLimit, IsAnError) {
   Limits limits;
@@ -19,7 +19,7 @@ TEST_P(JinjaLimit, IsAnError) {
 
 INSTANTIATE_TEST_SUITE_P(
     Templates, JinjaLimit,
-    testing::Values(
+    ::testing::Values(
         "{{ 'x' * 10**9 }}", "{{ [1] * 10**9 }}", "{{ range(10**12) }}", "{{ range(10**30) }}",
         "{% set ns = namespace(s='x') %}{% for i in range(64) %}{% set ns.s = ns.s + ns.s %}{% "
         "endfor %}",

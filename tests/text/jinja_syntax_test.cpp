@@ -11,7 +11,7 @@ struct Case {
   const char* expected;
 };
 
-class JinjaSyntax : public testing::TestWithParam<Case> {};
+class JinjaSyntax : public ::testing::TestWithParam<Case> {};
 
 TEST_P(JinjaSyntax, Renders) {
   EXPECT_EQ(render(GetParam().source, R"({"x": "X", "xs": [1, 2, 3], "d": {"a": 1, "items": 2}})"),
@@ -21,7 +21,7 @@ TEST_P(JinjaSyntax, Renders) {
 
 INSTANTIATE_TEST_SUITE_P(
     Whitespace, JinjaSyntax,
-    testing::Values(Case{"a\n", "a"}, Case{"a\n\n", "a\n"}, Case{"a\r\nb\rc", "a\nb\nc"},
+    ::testing::Values(Case{"a\n", "a"}, Case{"a\n\n", "a\n"}, Case{"a\r\nb\rc", "a\nb\nc"},
                     Case{"  {% if true %}\n  b\n  {% endif %}\nc", "  b\nc"},
                     Case{"a {% if true %} b {% endif %} c", "a  b  c"},
                     Case{"a {%- if true -%} b {%- endif -%} c", "abc"},
@@ -34,7 +34,7 @@ INSTANTIATE_TEST_SUITE_P(
 
 INSTANTIATE_TEST_SUITE_P(
     Scopes, JinjaSyntax,
-    testing::Values(
+    ::testing::Values(
         Case{"{% set y = 1 %}{% for i in xs %}{% set y = i %}{% endfor %}{{ y }}", "1"},
         Case{"{% if true %}{% set y = 2 %}{% endif %}{{ y }}", "2"},
         Case{"{% for i in xs %}{{ x }}{% endfor %}{% set x = 'late' %}", ""},
@@ -60,7 +60,7 @@ INSTANTIATE_TEST_SUITE_P(
 
 INSTANTIATE_TEST_SUITE_P(
     Grammar, JinjaSyntax,
-    testing::Values(Case{"{{ 1 if false }}", ""}, Case{"{{ -5|abs }}", "5"},
+    ::testing::Values(Case{"{{ 1 if false }}", ""}, Case{"{{ -5|abs }}", "5"},
                     Case{"{{ 2**3**2 }}", "64"}, Case{"{{ 1 < 2 < 3 > 1 }}", "True"},
                     Case{"{{ 'a' 'b' }}", "ab"},
                     Case{"{{ xs is sequence and x is not none }}", "True"},

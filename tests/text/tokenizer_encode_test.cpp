@@ -88,7 +88,7 @@ TEST(TokenizerEncode, PiecesWithoutAddedTokensEqualTheWhole) {
         at += size;
       }
       ASSERT_EQ(tokenizer->encode(pieces), tokenizer->encode(text, SpecialTokens::kPlainText))
-          << testing::PrintToString(text);
+          << ::testing::PrintToString(text);
       for (TextPiece& piece : pieces) piece.trusted = true;
       ASSERT_EQ(tokenizer->encode(pieces), tokenizer->encode(text));
     }
@@ -192,7 +192,7 @@ TEST(TokenizerEncode, TimeIsNearLinearOnBadTexts) {
       const double small = seconds(20'000);
       const double large = seconds(80'000);
       EXPECT_LT(large, 10 * small + 0.05)
-          << family << " on " << testing::PrintToString(part.substr(0, 10));
+          << family << " on " << ::testing::PrintToString(part.substr(0, 10));
     }
   }
 }

@@ -71,26 +71,26 @@ void expect_ids(const Tokenizer& tokenizer, const std::vector<Golden>& goldens, 
   }
 }
 
-std::string test_name(const testing::TestParamInfo<const char*>& param) {
+std::string family_name(const ::testing::TestParamInfo<const char*>& param) {
   std::string name = param.param;
   std::erase(name, '-');
   return name;
 }
 
-class TokenizerGolden : public testing::TestWithParam<const char*> {};
-class TokenizerGoldenBytes : public testing::TestWithParam<const char*> {};
-class TokenizerGoldenGguf : public testing::TestWithParam<const char*> {};
+class TokenizerGolden : public ::testing::TestWithParam<const char*> {};
+class TokenizerGoldenBytes : public ::testing::TestWithParam<const char*> {};
+class TokenizerGoldenGguf : public ::testing::TestWithParam<const char*> {};
 
 // "generic" has a pattern that removes text; Kimi's vocabulary is not in a tokenizer.json.
 #define SAMPAN_JSON_FAMILIES                                                                      \
   "gpt-2", "llama-bpe", "qwen2", "qwen35", "llama4", "seed-coder", "deepseek-v3", "deepseek-llm", \
       "deepseek-coder"
 INSTANTIATE_TEST_SUITE_P(Families, TokenizerGolden,
-                         testing::Values(SAMPAN_JSON_FAMILIES, "kimi-k2", "generic"), test_name);
+                         ::testing::Values(SAMPAN_JSON_FAMILIES, "kimi-k2", "generic"), family_name);
 INSTANTIATE_TEST_SUITE_P(Families, TokenizerGoldenBytes,
-                         testing::Values(SAMPAN_JSON_FAMILIES, "kimi-k2"), test_name);
-INSTANTIATE_TEST_SUITE_P(Families, TokenizerGoldenGguf, testing::Values(SAMPAN_JSON_FAMILIES),
-                         test_name);
+                         ::testing::Values(SAMPAN_JSON_FAMILIES, "kimi-k2"), family_name);
+INSTANTIATE_TEST_SUITE_P(Families, TokenizerGoldenGguf, ::testing::Values(SAMPAN_JSON_FAMILIES),
+                         family_name);
 
 TEST_P(TokenizerGolden, IdsEqualTheReference) {
   const auto tokenizer = load_tokenizer(data_folder() / GetParam());

@@ -38,8 +38,8 @@ void expect_same_split(const PieceSplitter& scanner, const PieceSplitter& regex,
                        const std::string& text) {
   const Pieces wanted = split(regex, text), got = split(scanner, text);
   if (wanted != got) {
-    ADD_FAILURE() << testing::PrintToString(text) << "\nregex " << testing::PrintToString(wanted)
-                  << "\nscanner " << testing::PrintToString(got);
+    ADD_FAILURE() << ::testing::PrintToString(text) << "\nregex " << ::testing::PrintToString(wanted)
+                  << "\nscanner " << ::testing::PrintToString(got);
   }
 }
 
@@ -54,7 +54,7 @@ std::string around(char32_t code_point) {
 void expect_equal_on_random_text(const PieceSplitter& scanner, const PieceSplitter& regex,
                                  std::uint32_t seed) {
   RandomText random(seed);
-  for (int i = 0; i < 1500 && !testing::Test::HasFailure(); ++i) {
+  for (int i = 0; i < 1500 && !::testing::Test::HasFailure(); ++i) {
     expect_same_split(scanner, regex, random(14));
   }
 }
@@ -62,7 +62,7 @@ void expect_equal_on_random_text(const PieceSplitter& scanner, const PieceSplitt
 // On every code point of the planes that have any, in texts of 64.
 void expect_equal_on_all_code_points(const PieceSplitter& scanner, const PieceSplitter& regex) {
   std::string text;
-  for (char32_t c = 0; c < 0x110000 && !testing::Test::HasFailure(); ++c) {
+  for (char32_t c = 0; c < 0x110000 && !::testing::Test::HasFailure(); ++c) {
     if (c >= 0xD800 && c <= 0xDFFF) continue;
     if (c >= 0x4E00 && c < 0x9F00) continue;  // alike, as are the syllables
     if (c >= 0xAC00 && c < 0xD700) continue;

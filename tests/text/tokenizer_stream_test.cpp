@@ -42,7 +42,7 @@ TEST(TokenizerStream, InvalidBytesBecomeReplacementCharactersAsInPython) {
       {"\xC3\xC3\xA9", kBad + "é"},
   };
   for (const auto& [bytes, wanted] : cases) {
-    EXPECT_EQ(decode_whole(bytes), wanted) << testing::PrintToString(bytes);
+    EXPECT_EQ(decode_whole(bytes), wanted) << ::testing::PrintToString(bytes);
   }
 }
 

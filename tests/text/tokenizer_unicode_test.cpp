@@ -60,7 +60,7 @@ TEST(TokenizerUnicode, Utf8DecodesOnlyWellFormedSequences) {
   for (const char* bad :
        {"\x80", "\xC1\x80", "\xC3", "\xC3x", "\xE0\x80\x80", "\xED\xA0\x80", "\xE4\xB8",
         "\xF0\x8F\xBF\xBF", "\xF4\x90\x80\x80", "\xF5\x80\x80\x80", "\xF0\x9F\x91"}) {
-    EXPECT_EQ(decode(bad), Pair(kInvalidByte, 1)) << testing::PrintToString(bad);
+    EXPECT_EQ(decode(bad), Pair(kInvalidByte, 1)) << ::testing::PrintToString(bad);
   }
 }
 
@@ -85,7 +85,7 @@ TEST(TokenizerNfc, ComposesReordersAndLeavesTheRest) {
       {"\U00011935\U00011930", "\U00011935\U00011930"},
   };
   for (const auto& [text, wanted] : cases) {
-    EXPECT_EQ(nfc(text), wanted) << testing::PrintToString(text);
+    EXPECT_EQ(nfc(text), wanted) << ::testing::PrintToString(text);
     if (surely_nfc(text)) {
       EXPECT_EQ(std::string_view(text), wanted);
     }

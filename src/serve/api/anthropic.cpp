@@ -19,7 +19,7 @@ Json stop_sequence(const AnswerEnd& end) {
   return end.stop_sequence ? Json(*end.stop_sequence) : Json(nullptr);
 }
 
-Json usage_json(const Usage& usage) {
+Json anthropic_usage(const Usage& usage) {
   return {{"input_tokens", usage.prompt_tokens - usage.cached_tokens},
           {"cache_creation_input_tokens", 0},
           {"cache_read_input_tokens", usage.cached_tokens},
@@ -40,7 +40,7 @@ Json message_json(const std::string& id, const std::string& model, Json content,
           {"content", std::move(content)},
           {"stop_reason", std::move(reason)},
           {"stop_sequence", std::move(sequence)},
-          {"usage", usage_json(usage)}};
+          {"usage", anthropic_usage(usage)}};
 }
 
 Json whole_reply(const std::string& id, const Answer& answer, const Usage& usage) {
@@ -86,7 +86,7 @@ class MessageStream : public StreamWriter {
   void end(const Usage& usage) override {
     send("message_delta",
          {{"delta", {{"stop_reason", stop_reason(end_)}, {"stop_sequence", stop_sequence(end_)}}},
-          {"usage", usage_json(usage)}});
+          {"usage", anthropic_usage(usage)}});
     send("message_stop", Json::object());
     finish();
   }

@@ -26,7 +26,7 @@ const FieldTable kOutputConfig = {
     {.name = "format", .status = Status::kNotThere, .note = "constrained output"},
 };
 
-const FieldTable kMessage = {
+const FieldTable kAnthropicMessage = {
     {.name = "role", .type = Type::kString, .is_required = true, .values = "user|assistant"},
     {.name = "content",
      .is_required = true,
@@ -42,7 +42,7 @@ const FieldTable& prompt_fields() {
        .is_required = true,
        .min = 1,
        .note = "a last one of the assistant is continued",
-       .members = &kMessage},
+       .members = &kAnthropicMessage},
       {.name = "system", .note = "a string or text blocks"},
       {.name = "tools",
        .type = Type::kArray,
@@ -74,7 +74,7 @@ const FieldTable& prompt_fields() {
 
 }  // namespace
 
-const FieldTable& anthropic_message_fields() { return kMessage; }
+const FieldTable& anthropic_message_fields() { return kAnthropicMessage; }
 
 const FieldTable& anthropic_fields() {
   static const FieldTable own = {

@@ -5,20 +5,20 @@
 namespace sampan {
 namespace {
 
-[[noreturn]] void refuse(const std::string& where, const std::string& message) {
+[[noreturn]] void refuse_block(const std::string& where, const std::string& message) {
   throw ApiError(400, where + ": " + message, where, "invalid_value");
 }
 
 std::string type_of(const Json& block, const std::string& where) {
   if (!block.is_object() || !block.contains("type") || !block["type"].is_string())
-    refuse(where, "a block must be an object with a type");
+    refuse_block(where, "a block must be an object with a type");
   return block["type"].get<std::string>();
 }
 
 std::string text_of(const Json& block, const char* key, const std::string& where) {
   const auto found = block.find(key);
   if (found == block.end() || !found->is_string())
-    refuse(where, fmt::format("'{}' must be a string", key));
+    refuse_block(where, fmt::format("'{}' must be a string", key));
   return found->get<std::string>();
 }
 
@@ -27,7 +27,7 @@ std::string document_text(const Json& block, const std::string& where) {
   const auto source = block.find("source");
   if (source == block.end() || !source->is_object() || !source->contains("type") ||
       (*source)["type"] != "text")
-    refuse(where, "documents other than plain text are not supported");
+    refuse_block(where, "documents other than plain text are not supported");
   return text_of(*source, "data", where);
 }
 
@@ -40,7 +40,7 @@ void append_line(std::string& text, const std::string& more) {
 std::string plain_text(const Json& content, const std::string& where) {
   if (content.is_null()) return "";
   if (content.is_string()) return content.get<std::string>();
-  if (!content.is_array()) refuse(where, "must be a string or an array of blocks");
+  if (!content.is_array()) refuse_block(where, "must be a string or an array of blocks");
   std::string text;
   for (std::size_t i = 0; i < content.size(); ++i) {
     const std::string at = fmt::format("{}.{}", where, i);
@@ -50,7 +50,7 @@ std::string plain_text(const Json& content, const std::string& where) {
     } else if (type == "document") {
       append_line(text, document_text(content[i], at));
     } else {
-      refuse(at, fmt::format("blocks of type \"{}\" are not supported", printable(type)));
+      refuse_block(at, fmt::format("blocks of type \"{}\" are not supported", printable(type)));
     }
   }
   return text;
@@ -125,7 +125,7 @@ void add_block(const Json& block, const std::string& role, const std::string& wh
   } else if (type == "redacted_thinking" && !is_user) {
     // Another model's, and nobody here can read it.
   } else {
-    refuse(where, fmt::format("blocks of type \"{}\" are not supported in messages of the {}",
+    refuse_block(where, fmt::format("blocks of type \"{}\" are not supported in messages of the {}",
                               printable(type), role));
   }
 }
@@ -135,10 +135,10 @@ Json openai_tools(const Json& tools) {
   for (std::size_t i = 0; i < tools.size(); ++i) {
     const Json& tool = tools[i];
     const std::string where = fmt::format("tools.{}", i);
-    if (!tool.is_object()) refuse(where, "must be an object");
+    if (!tool.is_object()) refuse_block(where, "must be an object");
     if (const auto type = tool.find("type");
         type != tool.end() && !type->is_null() && *type != "custom")
-      refuse(where + ".type", "tools that Anthropic runs are not supported");
+      refuse_block(where + ".type", "tools that Anthropic runs are not supported");
     Json function = {{"name", text_of(tool, "name", where)}};
     if (const auto text = tool.find("description"); text != tool.end())
       function["description"] = *text;
@@ -150,7 +150,7 @@ Json openai_tools(const Json& tools) {
 }
 
 // As for OpenAI's: "none" is kept by not showing the tools.
-bool shows_tools(const Body& body) {
+bool shows_anthropic_tools(const Body& body) {
   const Json* const choice = body.find("tool_choice");
   if (choice == nullptr) return true;
   const auto type = choice->find("type");
@@ -159,7 +159,7 @@ bool shows_tools(const Body& body) {
                  "tool_choice", "unsupported_parameter");
 }
 
-Json template_variables(const Body& body) {
+Json anthropic_variables(const Body& body) {
   Json variables = Json::object();
   bool thinks = false;
   if (const auto thinking = body.object("thinking")) {
@@ -195,20 +195,20 @@ ChatPrompt anthropic_prompt(const Body& body) {
       conversation.add_text(role, content.get<std::string>());
       continue;
     }
-    if (!content.is_array()) refuse(where + ".content", "must be a string or an array of blocks");
+    if (!content.is_array()) refuse_block(where + ".content", "must be a string or an array of blocks");
     for (std::size_t j = 0; j < content.size(); ++j)
       add_block(content[j], role, fmt::format("{}.content.{}", where, j), conversation);
   }
-  if (conversation.messages().empty()) refuse("messages", "there is nothing in them");
+  if (conversation.messages().empty()) refuse_block("messages", "there is nothing in them");
 
   ChatPrompt prompt;
   prompt.messages = dump(conversation.messages());
-  const bool shows = shows_tools(body);
+  const bool shows = shows_anthropic_tools(body);
   if (const Json* const tools = body.find("tools"); tools != nullptr && !tools->empty()) {
     const Json shown = openai_tools(*tools);
     if (shows) prompt.tools = dump(shown);
   }
-  prompt.variables = dump(template_variables(body));
+  prompt.variables = dump(anthropic_variables(body));
   prompt.continue_final_message = conversation.ends_with_assistant();
   prompt.add_generation_prompt = !prompt.continue_final_message;
   return prompt;

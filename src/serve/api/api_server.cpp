@@ -4,6 +4,7 @@
 
 #include <algorithm>
 
+#include "base/text.h"
 #include "serve/api/origin.h"
 #include "serve/api/route.h"
 #include "serve/api/workers.h"
@@ -11,12 +12,6 @@
 
 namespace sampan {
 namespace {
-
-std::string_view trimmed(std::string_view text) {
-  const std::size_t begin = text.find_first_not_of(" \t");
-  if (begin == std::string_view::npos) return {};
-  return text.substr(begin, text.find_last_not_of(" \t") - begin + 1);
-}
 
 bool is_json_type(const HttpRequest& head) {
   const std::string type = lower_ascii(trimmed(head.header("content-type").value_or("")));

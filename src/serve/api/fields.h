@@ -12,6 +12,10 @@
 
 namespace sampan {
 
+inline constexpr double kMaxInt32 = 2147483647;
+// Field::fallback of settings that a model's makers recommend.
+inline constexpr std::string_view kModelsOwn = "the model's generation_config.json";
+
 struct Field;
 using FieldTable = std::vector<Field>;
 

@@ -13,7 +13,7 @@
 namespace sampan {
 namespace {
 
-[[noreturn]] void refuse(const std::string& why) {
+[[noreturn]] void refuse_json(const std::string& why) {
   throw ApiError(400, "The body is not valid JSON: " + why, "", "invalid_json");
 }
 
@@ -35,7 +35,7 @@ class Builder {
   bool number_integer(number_integer_t value) { return put(value); }
   bool number_unsigned(number_unsigned_t value) { return put(value); }
   bool number_float(number_float_t value, const string_t&) {
-    if (!std::isfinite(value)) refuse("a number is too large");
+    if (!std::isfinite(value)) refuse_json("a number is too large");
     return put(value);
   }
   bool string(string_t& value) { return put(std::move(value)); }
@@ -49,8 +49,8 @@ class Builder {
   bool end_object() { return close(); }
   bool end_array() { return close(); }
   bool parse_error(std::size_t position, const std::string&, const nlohmann::detail::exception& e) {
-    if (e.id == 406) refuse("a number is too large");
-    refuse(fmt::format("error at byte {}", position));
+    if (e.id == 406) refuse_json("a number is too large");
+    refuse_json(fmt::format("error at byte {}", position));
   }
 
  private:
@@ -65,7 +65,7 @@ class Builder {
   };
 
   bool put(Json value) {
-    if (++values_ > kMaxJsonValues) refuse(fmt::format("more than {} values", kMaxJsonValues));
+    if (++values_ > kMaxJsonValues) refuse_json(fmt::format("more than {} values", kMaxJsonValues));
     if (open_.empty()) {
       root_ = std::move(value);
     } else {
@@ -75,7 +75,7 @@ class Builder {
   }
   bool open(bool is_object) {
     if (open_.size() >= static_cast<std::size_t>(kMaxJsonDepth))
-      refuse(fmt::format("more than {} levels", kMaxJsonDepth));
+      refuse_json(fmt::format("more than {} levels", kMaxJsonDepth));
     open_.emplace_back();
     open_.back().is_object = is_object;
     return true;
@@ -101,9 +101,9 @@ void Builder::Open::add_key(std::string key) {
     if (seen.empty()) seen.insert(keys.begin(), keys.end());
     is_new = seen.insert(key).second;
   }
-  if (!is_new) refuse(fmt::format("the key \"{}\" comes twice in an object", printable(key)));
+  if (!is_new) refuse_json(fmt::format("the key \"{}\" comes twice in an object", printable(key)));
   if (keys.size() >= static_cast<std::size_t>(kMaxJsonMembers))
-    refuse(fmt::format("an object has more than {} members", kMaxJsonMembers));
+    refuse_json(fmt::format("an object has more than {} members", kMaxJsonMembers));
   keys.push_back(std::move(key));
 }
 

@@ -9,10 +9,10 @@
 #include <mutex>
 #include <span>
 
+#include "base/clock.h"
+
 namespace sampan {
 namespace {
-
-using Clock = std::chrono::steady_clock;
 
 // Bounds as vLLM has them, so that its dashboards' quantiles stay comparable.
 constexpr double kFirstTokenBounds[] = {0.001, 0.005, 0.01, 0.02, 0.04, 0.06, 0.08, 0.1,

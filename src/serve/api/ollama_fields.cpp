@@ -6,24 +6,22 @@ namespace {
 using Type = Field::Type;
 using Status = Field::Status;
 
-constexpr double kMaxInt32 = 2147483647;
-constexpr std::string_view kModels = "the model's generation_config.json";
 
 const FieldTable kOptions = {
-    {.name = "temperature", .type = Type::kNumber, .min = 0, .max = 100, .fallback = kModels},
+    {.name = "temperature", .type = Type::kNumber, .min = 0, .max = 100, .fallback = kModelsOwn},
     {.name = "top_k",
      .type = Type::kInteger,
      .min = -1,
      .max = kMaxInt32,
-     .fallback = kModels,
+     .fallback = kModelsOwn,
      .note = "0 or -1: all"},
-    {.name = "top_p", .type = Type::kNumber, .min = 0, .max = 1, .fallback = kModels},
+    {.name = "top_p", .type = Type::kNumber, .min = 0, .max = 1, .fallback = kModelsOwn},
     {.name = "min_p", .type = Type::kNumber, .min = 0, .max = 1, .fallback = "0"},
     {.name = "repeat_penalty",
      .type = Type::kNumber,
      .min = 0.01,
      .max = 100,
-     .fallback = kModels,
+     .fallback = kModelsOwn,
      .note = "counts the whole text, not the last repeat_last_n tokens"},
     {.name = "presence_penalty", .type = Type::kNumber, .min = -100, .max = 100, .fallback = "0"},
     {.name = "frequency_penalty", .type = Type::kNumber, .min = -100, .max = 100, .fallback = "0"},
@@ -55,7 +53,7 @@ const FieldTable kOptions = {
     {.name = "numa", .status = Status::kIgnored},
 };
 
-const FieldTable kMessage = {
+const FieldTable kOllamaMessage = {
     {.name = "role",
      .type = Type::kString,
      .is_required = true,
@@ -93,7 +91,7 @@ FieldTable answer_fields() {
 
 }  // namespace
 
-const FieldTable& ollama_message_fields() { return kMessage; }
+const FieldTable& ollama_message_fields() { return kOllamaMessage; }
 
 const FieldTable& ollama_generate_fields() {
   static const FieldTable own = {
@@ -124,7 +122,7 @@ const FieldTable& ollama_chat_fields() {
       {.name = "messages",
        .type = Type::kArray,
        .fallback = "[]: the model is loaded, or unloaded with keep_alive 0",
-       .members = &kMessage},
+       .members = &kOllamaMessage},
       {.name = "tools",
        .type = Type::kArray,
        .max = 1024,

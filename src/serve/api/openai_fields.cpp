@@ -6,8 +6,6 @@ namespace {
 using Type = Field::Type;
 using Status = Field::Status;
 
-constexpr double kMaxInt32 = 2147483647;
-constexpr std::string_view kModels = "the model's generation_config.json";
 constexpr std::string_view kLater = "constrained output";
 
 const FieldTable kStreamOptions = {
@@ -25,7 +23,7 @@ const FieldTable kStreamOptions = {
      .note = "pads chunks, so that their sizes do not tell the text's"},
 };
 
-const FieldTable kThinking = {
+const FieldTable kThinkingSwitch = {
     {.name = "type",
      .type = Type::kString,
      .is_required = true,
@@ -51,9 +49,9 @@ const FieldTable& sampling_fields() {
        .type = Type::kNumber,
        .min = 0,
        .max = 2,
-       .fallback = kModels,
+       .fallback = kModelsOwn,
        .note = "0 is greedy"},
-      {.name = "top_p", .type = Type::kNumber, .min = 0, .max = 1, .fallback = kModels},
+      {.name = "top_p", .type = Type::kNumber, .min = 0, .max = 1, .fallback = kModelsOwn},
       {.name = "presence_penalty", .type = Type::kNumber, .min = -2, .max = 2, .fallback = "0"},
       {.name = "frequency_penalty", .type = Type::kNumber, .min = -2, .max = 2, .fallback = "0"},
       {.name = "seed",
@@ -73,7 +71,7 @@ const FieldTable& sampling_fields() {
        .type = Type::kInteger,
        .min = -1,
        .max = kMaxInt32,
-       .fallback = kModels,
+       .fallback = kModelsOwn,
        .note = "vLLM's; 0 or -1: all"},
       {.name = "min_p",
        .type = Type::kNumber,
@@ -85,7 +83,7 @@ const FieldTable& sampling_fields() {
        .type = Type::kNumber,
        .min = 0.01,
        .max = 100,
-       .fallback = kModels,
+       .fallback = kModelsOwn,
        .note = "vLLM's"},
       {.name = "min_tokens",
        .type = Type::kInteger,
@@ -234,7 +232,7 @@ const FieldTable& chat_fields() {
        .type = Type::kObject,
        .fallback = "the template's",
        .note = "DeepSeek's: template variables enable_thinking and thinking",
-       .members = &kThinking},
+       .members = &kThinkingSwitch},
       {.name = "include_reasoning",
        .type = Type::kBool,
        .fallback = "true",

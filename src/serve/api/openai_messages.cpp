@@ -5,7 +5,7 @@
 namespace sampan {
 namespace {
 
-[[noreturn]] void refuse(const std::string& param, const std::string& message) {
+[[noreturn]] void refuse_message(const std::string& param, const std::string& message) {
   throw ApiError(400, message, param, "invalid_value");
 }
 
@@ -14,21 +14,21 @@ std::string content_text(const Json& content, const std::string& param) {
   if (content.is_null()) return "";
   if (content.is_string()) return content.get<std::string>();
   if (!content.is_array())
-    refuse(param, fmt::format("'{}' must be a string or an array of text parts.", param));
+    refuse_message(param, fmt::format("'{}' must be a string or an array of text parts.", param));
   std::string text;
   bool is_first = true;
   for (const Json& part : content) {
     const Json* const type = part.is_object() && part.contains("type") ? &part["type"] : nullptr;
     if (type == nullptr || !type->is_string())
-      refuse(param, fmt::format("'{}': each part must be an object with a type.", param));
+      refuse_message(param, fmt::format("'{}': each part must be an object with a type.", param));
     const char* const key = *type == "refusal" ? "refusal" : "text";
     if (*type != "text" && *type != "refusal") {
-      refuse(param, fmt::format("'{}': parts of type \"{}\" are not supported; only text is.",
+      refuse_message(param, fmt::format("'{}': parts of type \"{}\" are not supported; only text is.",
                                 param, printable(type->get_ref<const std::string&>())));
     }
     const auto found = part.find(key);
     if (found == part.end() || !found->is_string())
-      refuse(param,
+      refuse_message(param,
              fmt::format("'{}': a part of type {} must have a string '{}'.", param, key, key));
     if (!is_first) text += '\n';
     is_first = false;
@@ -55,7 +55,7 @@ Json tool_calls(const Json& calls, const std::string& param) {
     const auto function = call.is_object() ? call.find("function") : call.end();
     if (!call.is_object() || function == call.end() || !function->is_object() ||
         !function->contains("name") || !(*function)["name"].is_string())
-      refuse(param, fmt::format("'{}': each call must be {{\"id\", \"type\": \"function\", "
+      refuse_message(param, fmt::format("'{}': each call must be {{\"id\", \"type\": \"function\", "
                                 "\"function\": {{\"name\", \"arguments\"}}}}.",
                                 param));
     Json one = {
@@ -80,14 +80,14 @@ Json template_message(const Json& given, const std::string& name, bool knows_dev
   const Json* const content = body.find("content");
   const Json* const calls = body.find("tool_calls");
   if (content == nullptr && role != "assistant")
-    refuse(body.param("content"),
+    refuse_message(body.param("content"),
            fmt::format("Missing required parameter: '{}'.", body.param("content")));
   message["content"] = content == nullptr ? "" : content_text(*content, body.param("content"));
   if (const auto text = body.string("name")) message["name"] = *text;
   if (const auto id = body.string("tool_call_id")) message["tool_call_id"] = *id;
   if (calls != nullptr) {
     if (role != "assistant")
-      refuse(body.param("tool_calls"), "Only messages of the assistant have tool_calls.");
+      refuse_message(body.param("tool_calls"), "Only messages of the assistant have tool_calls.");
     if (!calls->empty()) message["tool_calls"] = tool_calls(*calls, body.param("tool_calls"));
   }
   auto reasoning = body.string("reasoning_content");
@@ -100,20 +100,20 @@ void check_tools(const Json& tools) {
   for (std::size_t i = 0; i < tools.size(); ++i) {
     const std::string name = fmt::format("tools[{}]", i);
     const Json& tool = tools[i];
-    if (!tool.is_object()) refuse(name, fmt::format("'{}' must be an object.", name));
+    if (!tool.is_object()) refuse_message(name, fmt::format("'{}' must be an object.", name));
     const auto type = tool.find("type");
     if (type == tool.end() || *type != "function")
-      refuse(name + ".type", fmt::format("'{}.type' must be \"function\".", name));
+      refuse_message(name + ".type", fmt::format("'{}.type' must be \"function\".", name));
     const auto function = tool.find("function");
     if (function == tool.end() || !function->is_object() || !function->contains("name") ||
         !(*function)["name"].is_string())
-      refuse(name + ".function", fmt::format("'{}.function' must be an object with a name.", name));
+      refuse_message(name + ".function", fmt::format("'{}.function' must be an object with a name.", name));
   }
 }
 
 // Whether the model may call tools. Until calls are told apart from text, "none" can only be kept
 // by not showing the tools.
-bool shows_tools(const Body& body) {
+bool shows_openai_tools(const Body& body) {
   const Json* const choice = body.find("tool_choice");
   if (choice == nullptr || *choice == "auto") return true;
   if (*choice == "none") return false;
@@ -135,7 +135,7 @@ void read_thinking(const Body& body, Json& variables) {
 }
 
 // What the template is told beside the messages. The server's own variables cannot be set.
-Json template_variables(const Body& body) {
+Json openai_variables(const Body& body) {
   Json variables = Json::object();
   read_thinking(body, variables);
   if (const Json* const documents = body.find("documents")) variables["documents"] = *documents;
@@ -178,12 +178,12 @@ ChatPrompt openai_chat_prompt(Call& call, const Body& body) {
   ChatPrompt prompt;
   const bool knows = has_developer && knows_developer(call, body.string("model").value_or(""));
   prompt.messages = dump(template_messages(messages, knows, &call.ignored));
-  const bool shows = shows_tools(body);
+  const bool shows = shows_openai_tools(body);
   if (const Json* const tools = body.find("tools")) {
     check_tools(*tools);
     if (shows && !tools->empty()) prompt.tools = dump(*tools);
   }
-  prompt.variables = dump(template_variables(body));
+  prompt.variables = dump(openai_variables(body));
   prompt.add_generation_prompt = body.boolean("add_generation_prompt").value_or(true);
   prompt.continue_final_message = body.boolean("continue_final_message").value_or(false);
   if (prompt.continue_final_message && body.boolean("add_generation_prompt").value_or(false))

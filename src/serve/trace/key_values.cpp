@@ -4,18 +4,13 @@
 #include <cctype>
 
 #include "base/error.h"
+#include "base/text.h"
 
 namespace sampan {
 namespace {
 
 constexpr std::size_t kMaxBytes = 64 << 10;
 constexpr std::size_t kMaxEntries = 256;
-
-std::string_view trimmed(std::string_view text) {
-  const std::size_t begin = text.find_first_not_of(" \t");
-  if (begin == std::string_view::npos) return {};
-  return text.substr(begin, text.find_last_not_of(" \t") - begin + 1);
-}
 
 int hex_digit(char c) {
   if (c >= '0' && c <= '9') return c - '0';

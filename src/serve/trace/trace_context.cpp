@@ -6,6 +6,8 @@
 #include <random>
 #include <vector>
 
+#include "base/text.h"
+
 namespace sampan {
 namespace {
 
@@ -25,12 +27,6 @@ std::optional<std::uint64_t> parse_hex(std::string_view digits) {
     }
   }
   return value;
-}
-
-std::string_view trimmed(std::string_view text) {
-  const std::size_t begin = text.find_first_not_of(" \t");
-  if (begin == std::string_view::npos) return {};
-  return text.substr(begin, text.find_last_not_of(" \t") - begin + 1);
 }
 
 bool is_state_key(std::string_view key) {

@@ -15,7 +15,7 @@ namespace sampan::jinja {
 namespace {
 
 // A parsed format specification: [[fill]align][sign][#][0][width][grouping][.precision][type]
-struct Spec {
+struct BraceSpec {
   std::string fill = " ";
   char align = 0;
   char sign = 0;
@@ -44,8 +44,8 @@ std::int64_t take_number(std::string_view text, std::size_t& position) {
 
 bool is_align(char c) { return c == '<' || c == '>' || c == '=' || c == '^'; }
 
-Spec parse_spec(std::string_view text, bool is_number) {
-  Spec spec;
+BraceSpec parse_spec(std::string_view text, bool is_number) {
+  BraceSpec spec;
   std::size_t i = 0;
   bool fill_given = false;
   const std::size_t first = text.empty() ? 0 : code_point_at(text, 0).bytes;
@@ -243,7 +243,7 @@ class BraceFormatter {
                 ".__format__");
   }
 
-  void pad(TextBuilder& out, const Spec& spec, char default_align, std::size_t length, bool trusted,
+  void pad(TextBuilder& out, const BraceSpec& spec, char default_align, std::size_t length, bool trusted,
            auto&& content) {
     const char align = spec.align == 0 ? default_align : spec.align;
     const auto width = static_cast<std::size_t>(spec.width);
@@ -254,7 +254,7 @@ class BraceFormatter {
     out.fill(spec.fill, fill - left, trusted);
   }
 
-  void write_string(TextBuilder& out, const StringObject& value, const Spec& spec, bool trusted) {
+  void write_string(TextBuilder& out, const StringObject& value, const BraceSpec& spec, bool trusted) {
     if (spec.sign != 0) value_error("Sign not allowed in string format specifier");
     if (spec.alternate) value_error("Alternate form (#) not allowed in string format specifier");
     if (spec.align == '=') value_error("'=' alignment not allowed in string format specifier");
@@ -271,7 +271,7 @@ class BraceFormatter {
                 "' for object of type '" + type + "'");
   }
 
-  void write_number(TextBuilder& out, const NumberText& number, const Spec& spec, int group_size,
+  void write_number(TextBuilder& out, const NumberText& number, const BraceSpec& spec, int group_size,
                     bool value_trusted, bool trusted) {
     const bool zeros = spec.align == '=' && spec.fill == "0";
     const std::size_t sign = number.sign.size();
@@ -288,7 +288,7 @@ class BraceFormatter {
     pad(out, spec, '>', length, trusted, [&] { out.append(number.sign + digits, value_trusted); });
   }
 
-  void write_integer(TextBuilder& out, const Value& value, const Spec& spec, bool trusted) {
+  void write_integer(TextBuilder& out, const Value& value, const BraceSpec& spec, bool trusted) {
     static constexpr std::string_view kFloatTypes = "eEfFgG%";
     if (spec.type != 0 && kFloatTypes.find(spec.type) != std::string_view::npos) {
       return write_float(out, Value::real(to_double(value), value.trusted()), spec, trusted);
@@ -308,7 +308,7 @@ class BraceFormatter {
                  trusted);
   }
 
-  void write_character(TextBuilder& out, const Value& value, const Spec& spec, bool trusted) {
+  void write_character(TextBuilder& out, const Value& value, const BraceSpec& spec, bool trusted) {
     if (spec.sign != 0) value_error("Sign not allowed with integer format specifier 'c'");
     if (spec.alternate)
       value_error("Alternate form (#) not allowed with integer format specifier 'c'");
@@ -322,7 +322,7 @@ class BraceFormatter {
     pad(out, spec, '>', 1, trusted, [&] { out.append(character, false); });
   }
 
-  void write_float(TextBuilder& out, const Value& value, const Spec& spec, bool trusted) {
+  void write_float(TextBuilder& out, const Value& value, const BraceSpec& spec, bool trusted) {
     if (spec.type != 0 && std::string_view("eEfFgGn%").find(spec.type) == std::string_view::npos) {
       unknown_code(spec.type, "float");
     }

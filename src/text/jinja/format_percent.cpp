@@ -12,7 +12,7 @@
 namespace sampan::jinja {
 namespace {
 
-struct Spec {
+struct PercentSpec {
   bool left = false;
   bool zero = false;
   NumberStyle number;
@@ -106,7 +106,7 @@ class PercentFormatter {
     named_ = value;
   }
 
-  bool flag(Spec& spec) {
+  bool flag(PercentSpec& spec) {
     switch (peek()) {
       case '-':
         spec.left = true;
@@ -132,7 +132,7 @@ class PercentFormatter {
     const bool trusted = text_.provenance.trusted_at(position_);
     ++position_;
     named_ = nullptr;
-    Spec spec;
+    PercentSpec spec;
     if (peek() == '(') key();
     while (flag(spec)) ++position_;
     if (peek() == '*') {
@@ -159,7 +159,7 @@ class PercentFormatter {
     write(spec, trusted);
   }
 
-  void write(const Spec& spec, bool trusted) {
+  void write(const PercentSpec& spec, bool trusted) {
     switch (spec.type) {
       case 's':
       case 'r':
@@ -187,7 +187,7 @@ class PercentFormatter {
     }
   }
 
-  void write_text(const Spec& spec, const Value& value, bool trusted) {
+  void write_text(const PercentSpec& spec, const Value& value, bool trusted) {
     Text text;
     if (spec.type == 's') {
       text = to_text(interpreter_, value);
@@ -217,7 +217,7 @@ class PercentFormatter {
     return {std::move(out), Provenance(false)};
   }
 
-  void pad_text(const Spec& spec, const Text& text, bool trusted) {
+  void pad_text(const PercentSpec& spec, const Text& text, bool trusted) {
     std::size_t end = text.bytes.size();
     std::size_t length = count_code_points(text.bytes);
     if (spec.type != 'c' && spec.precision >= 0 &&
@@ -233,7 +233,7 @@ class PercentFormatter {
     if (spec.left) out_.fill(" ", fill, trusted);
   }
 
-  void pad_number(const Spec& spec, const NumberText& number, bool trusted, bool pad_trusted) {
+  void pad_number(const PercentSpec& spec, const NumberText& number, bool trusted, bool pad_trusted) {
     const std::size_t length = number.sign.size() + number.digits.size();
     const auto width = static_cast<std::size_t>(spec.width);
     const std::size_t fill = width > length ? width - length : 0;
@@ -245,7 +245,7 @@ class PercentFormatter {
     if (spec.left) out_.fill(" ", fill, pad_trusted);
   }
 
-  void write_integer(const Spec& spec, const Value& value, bool trusted) {
+  void write_integer(const PercentSpec& spec, const Value& value, bool trusted) {
     const bool decimal = spec.type == 'd' || spec.type == 'i' || spec.type == 'u';
     if (value.is_undefined() && decimal) undefined_error(value);
     Value integral = value;
@@ -262,7 +262,7 @@ class PercentFormatter {
     pad_number(spec, format_integer(integral, style), value.trusted(), trusted);
   }
 
-  void write_float(const Spec& spec, const Value& value, bool trusted) {
+  void write_float(const PercentSpec& spec, const Value& value, bool trusted) {
     if (value.is_undefined()) undefined_error(value);
     if (!value.is_number()) {
       fail(ErrorCode::kInvalidArgument, "must be real number, not {}", type_name(value));

@@ -10,7 +10,7 @@
 namespace sampan::jinja {
 namespace {
 
-constexpr std::size_t kNone = std::string_view::npos;
+constexpr std::size_t kNowhere = std::string_view::npos;
 
 struct Operator {
   std::string_view text;
@@ -96,10 +96,10 @@ class Lexer {
     return c == '-' || c == '+' ? c : '\0';
   }
 
-  // "%}" or "-%}" behind a raw tag's name; the end, or kNone.
+  // "%}" or "-%}" behind a raw tag's name; the end, or kNowhere.
   std::size_t raw_tag_end(std::size_t offset) const {
     if (at(offset, "-%}")) return skip_space(offset + 3);
-    return at(offset, "%}") ? offset + 2 : kNone;
+    return at(offset, "%}") ? offset + 2 : kNowhere;
   }
 
   Opening opening_at(std::size_t offset) const {
@@ -112,7 +112,7 @@ class Lexer {
       const std::size_t name = skip_space(end);
       if (at(name, "raw")) {
         const std::size_t raw_end = raw_tag_end(skip_space(name + 3));
-        if (raw_end != kNone) return {'r', sign, raw_end};
+        if (raw_end != kNowhere) return {'r', sign, raw_end};
       }
     }
     return {kind, sign, end};
@@ -130,8 +130,8 @@ class Lexer {
       }
     } else if (sign != '+' && !is_variable) {
       const std::size_t newline = text.rfind('\n');
-      const std::size_t line_start = newline == kNone ? 0 : newline + 1;
-      if (newline != kNone || line_starting_) {
+      const std::size_t line_start = newline == kNowhere ? 0 : newline + 1;
+      if (newline != kNowhere || line_starting_) {
         if (line_start < text.size() && skip_space(begin + line_start) >= end) {
           text = text.substr(0, line_start);
         }
@@ -238,9 +238,9 @@ class Lexer {
     }
   }
 
-  // Digits with single underscores between them; the offset behind, or kNone without a digit.
+  // Digits with single underscores between them; the offset behind, or kNowhere without a digit.
   std::size_t digits_end(std::size_t offset) const {
-    std::size_t end = kNone;
+    std::size_t end = kNowhere;
     while (offset < source_.size() && is_ascii_digit(source_[offset])) {
       end = ++offset;
       if (at(offset, "_") && offset + 1 < source_.size() && is_ascii_digit(source_[offset + 1])) {
@@ -251,39 +251,39 @@ class Lexer {
   }
 
   std::size_t float_end() const {
-    if (position_ > 0 && source_[position_ - 1] == '.') return kNone;
+    if (position_ > 0 && source_[position_ - 1] == '.') return kNowhere;
     const std::size_t whole = digits_end(position_);
-    if (whole == kNone) return kNone;
-    const std::size_t fraction = at(whole, ".") ? digits_end(whole + 1) : kNone;
-    const std::size_t mantissa = fraction == kNone ? whole : fraction;
+    if (whole == kNowhere) return kNowhere;
+    const std::size_t fraction = at(whole, ".") ? digits_end(whole + 1) : kNowhere;
+    const std::size_t mantissa = fraction == kNowhere ? whole : fraction;
     if (at(mantissa, "e") || at(mantissa, "E")) {
       const std::size_t exponent = digits_end(mantissa + 1 + (sign_at(mantissa + 1) != 0));
-      if (exponent != kNone) return exponent;
+      if (exponent != kNowhere) return exponent;
     }
     return fraction;
   }
 
   std::size_t prefixed_end(std::string_view digits) const {
     std::size_t offset = position_ + 2;
-    std::size_t end = kNone;
+    std::size_t end = kNowhere;
     while (offset < source_.size()) {
       const std::size_t digit = offset + (source_[offset] == '_');
-      if (digit >= source_.size() || digits.find(source_[digit]) == kNone) break;
+      if (digit >= source_.size() || digits.find(source_[digit]) == kNowhere) break;
       end = offset = digit + 1;
     }
     return end;
   }
 
   std::size_t integer_end() const {
-    if (!is_ascii_digit(source_[position_])) return kNone;
+    if (!is_ascii_digit(source_[position_])) return kNowhere;
     if (source_[position_] != '0') return digits_end(position_);
     const char letter =
         position_ + 1 < source_.size() ? static_cast<char>(source_[position_ + 1] | 0x20) : '\0';
-    std::size_t end = kNone;
+    std::size_t end = kNowhere;
     if (letter == 'b') end = prefixed_end("01");
     if (letter == 'o') end = prefixed_end("01234567");
     if (letter == 'x') end = prefixed_end("0123456789abcdefABCDEF");
-    if (end != kNone) return end;
+    if (end != kNowhere) return end;
     end = position_ + 1;
     while (at(end, "0") || at(end, "_0")) end += at(end, "0") ? 1 : 2;
     return end;
@@ -291,11 +291,11 @@ class Lexer {
 
   bool lex_number() {
     const std::size_t real = float_end();
-    const std::size_t end = real != kNone ? real : integer_end();
-    if (end == kNone) return false;
+    const std::size_t end = real != kNowhere ? real : integer_end();
+    if (end == kNowhere) return false;
     std::string value = source_.substr(position_, end - position_);
     std::erase(value, '_');
-    add(real != kNone ? TokenType::kFloat : TokenType::kInteger, std::move(value));
+    add(real != kNowhere ? TokenType::kFloat : TokenType::kInteger, std::move(value));
     position_ = end;
     return true;
   }
@@ -358,7 +358,7 @@ class Lexer {
     for (const char c : digits) {
       const std::size_t digit = std::string_view("0123456789abcdef")
                                     .find(static_cast<char>(c >= 'A' && c <= 'F' ? c + 32 : c));
-      if (digit == kNone) return std::nullopt;
+      if (digit == kNowhere) return std::nullopt;
       value = value << 4 | static_cast<char32_t>(digit);
     }
     return value;
@@ -407,7 +407,7 @@ class Lexer {
       static constexpr std::string_view kLetters = "\\'\"abfnrtv";
       static constexpr std::string_view kMeanings = "\\'\"\a\b\f\n\r\t\v";
       const std::size_t known = kLetters.find(c);
-      if (known != kNone) {
+      if (known != kNowhere) {
         out.push_back(kMeanings[known]);
         i += 2;
       } else if (c == '\n') {

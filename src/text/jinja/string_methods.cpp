@@ -90,7 +90,7 @@ Value find_method_of(Interpreter& interpreter, const Value& self, CallArgs& args
                                         : static_cast<std::int64_t>(text_of(self).index_of(at)));
 }
 
-Value count_method(Interpreter& interpreter, const Value& self, CallArgs& args) {
+Value string_count_method(Interpreter& interpreter, const Value& self, CallArgs& args) {
   const auto given = Parameters::positional("count", args, 1, 3);
   const StringObject& string = text_of(self);
   const std::string_view needle = given.string(0).view();
@@ -365,7 +365,7 @@ Value format_map_method(Interpreter& interpreter, const Value& self, CallArgs& a
   return format_braces(interpreter, self, named);
 }
 
-Value unsupported_method(Interpreter&, const Value&, CallArgs&) {
+Value unsupported_string_method(Interpreter&, const Value&, CallArgs&) {
   fail(ErrorCode::kUnsupported, "the string methods encode, maketrans and translate");
 }
 
@@ -383,8 +383,8 @@ constexpr std::array kMethods = std::to_array<MethodInfo>({
     {"capitalize", case_method<capitalized>},
     {"casefold", mapping_method<fold_at>},
     {"center", center_method},
-    {"count", count_method},
-    {"encode", unsupported_method},
+    {"count", string_count_method},
+    {"encode", unsupported_string_method},
     {"endswith", affix_method<true>},
     {"expandtabs", expandtabs_method},
     {"find", find_method_of<false, false>},
@@ -407,7 +407,7 @@ constexpr std::array kMethods = std::to_array<MethodInfo>({
     {"ljust", justify_method<true>},
     {"lower", case_method<lower_case>},
     {"lstrip", strip_method<Side::kLeft>},
-    {"maketrans", unsupported_method},
+    {"maketrans", unsupported_string_method},
     {"partition", partition_method<false>},
     {"removeprefix", remove_prefix},
     {"removesuffix", remove_suffix},
@@ -424,7 +424,7 @@ constexpr std::array kMethods = std::to_array<MethodInfo>({
     {"strip", strip_method<Side::kBoth>},
     {"swapcase", mapping_method<swap_at>},
     {"title", mapping_method<title_at>},
-    {"translate", unsupported_method},
+    {"translate", unsupported_string_method},
     {"upper", case_method<upper_case>},
     {"zfill", zfill_method},
 });
