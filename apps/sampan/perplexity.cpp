@@ -77,13 +77,13 @@ void perplexity(const PerplexityOptions& options) {
   arm_interrupts();
   ProgressLine line;
   const auto progress = [&](std::int64_t done) { line.show("{} of {} tokens", done, ids.size()); };
-  const Perplexity result =
-      measure_perplexity(model.runner, model.kv_dtype, ids, options.context, progress);
-  Divergence divergence;
+  Divergence divergence;  // before the perplexity: a reference that does not fit is refused at once
   if (reference) {
     divergence = measure_divergence(model.runner, model.kv_dtype, reference->runner,
                                     reference->kv_dtype, ids, options.context, progress);
   }
+  const Perplexity result =
+      measure_perplexity(model.runner, model.kv_dtype, ids, options.context, progress);
   line.clear();
   if (options.json) {
     nlohmann::json json = to_json(result, options.context);

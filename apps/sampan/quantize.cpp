@@ -25,17 +25,8 @@ struct QuantizeOptions {
 
 constexpr std::int64_t kCalibrationWindow = 512;
 
-DType type_named(const std::string& name) {
-  std::string upper = name;
-  for (char& c : upper) c = static_cast<char>(c >= 'a' && c <= 'z' ? c - 'a' + 'A' : c);
-  const std::optional<DType> type = dtype_from_name(upper);
-  const bool is_float = type == DType::kF32 || type == DType::kF16 || type == DType::kBF16;
-  if (!type || !(is_float || is_block_type(*type))) {
-    fail(ErrorCode::kInvalidArgument,
-         "--to {}: not one of F32, F16, BF16, Q8_0, Q6_K, Q5_K, Q4_K, Q3_K, Q2_K, Q5_1, Q5_0, Q4_1, Q4_0, IQ4_XS, IQ4_NL, MXFP4", printable(name));
-  }
-  return *type;
-}
+constexpr char kTypes[] =
+    "F32, F16, BF16, Q8_0, Q6_K, Q5_K_M, Q5_K, Q4_K_M, Q4_K, Q3_K, Q2_K, Q5_1, Q5_0, Q4_1, Q4_0, IQ4_XS, IQ4_NL, MXFP4 (_M: with Q6_K where errors are felt most)";
 
 // The tokenizer and the template of a folder, as GGUF carries them. A folder without a tokenizer gives a file without one.
 void write_text(const std::filesystem::path& folder, const ModelConfig& config, GgufWriter& writer) {
@@ -69,11 +60,12 @@ Importance calibrate(const QuantizeOptions& options, const std::filesystem::path
 }
 
 void quantize(const QuantizeOptions& options) {
-  const DType type = type_named(options.type);
+  const std::optional<MatrixTypes> types = matrix_types_named(options.type);
+  if (!types) fail(ErrorCode::kInvalidArgument, "--to {}: not one of {}", printable(options.type), kTypes);
   const std::filesystem::path path = find_model(options.model);
   const Checkpoint checkpoint(path);
   ThreadPool pool(options.threads > 0 ? options.threads : default_thread_count());
-  const GgufExport weights(checkpoint, type);
+  const GgufExport weights(checkpoint, *types);
   arm_interrupts();
   std::optional<Importance> importance;
   if (!options.text.empty()) importance = calibrate(options, path, pool);
@@ -95,7 +87,7 @@ void add_quantize_command(CLI::App& app, int&) {
   auto options = std::make_shared<QuantizeOptions>();
   CLI::App* command = app.add_subcommand("quantize", "Write a model as GGUF with its matrices in another type");
   add_model_argument(*command, options->model);
-  command->add_option("--to", options->type, "F32, F16, BF16, Q8_0, Q6_K, Q5_K, Q4_K, Q3_K, Q2_K, Q5_1, Q5_0, Q4_1, Q4_0, IQ4_XS, IQ4_NL, MXFP4")
+  command->add_option("--to", options->type, kTypes)
       ->required()
       ->type_name("TYPE");
   command->add_option("--output", options->output, "The GGUF file to write")->required()->type_name("FILE.gguf");

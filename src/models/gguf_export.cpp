@@ -1,6 +1,7 @@
 #include "models/gguf_export.h"
 
 #include <algorithm>
+#include <charconv>
 #include <cmath>
 
 #include "base/error.h"
@@ -12,10 +13,11 @@ namespace sampan {
 namespace {
 
 constexpr std::int64_t kPieceRows = 256;
+constexpr std::string_view kGgufLayer = "blk.";
 
 // general.file_type as peers number whole-file types.
-std::uint32_t file_type(DType type) {
-  switch (type) {
+std::uint32_t file_type(MatrixTypes types) {
+  switch (types.type) {
     case DType::kF32: return 0;
     case DType::kF16: return 1;
     case DType::kQ4_0: return 2;
@@ -25,8 +27,8 @@ std::uint32_t file_type(DType type) {
     case DType::kQ5_1: return 9;
     case DType::kQ2_K: return 10;
     case DType::kQ3_K: return 12;
-    case DType::kQ4_K: return 15;
-    case DType::kQ5_K: return 17;
+    case DType::kQ4_K: return types.mixed ? 15 : 14;
+    case DType::kQ5_K: return types.mixed ? 17 : 16;
     case DType::kQ6_K: return 18;
     case DType::kIQ4_NL: return 25;
     case DType::kIQ4_XS: return 30;
@@ -83,13 +85,34 @@ std::int64_t published_row(std::int64_t row, std::int64_t rows, std::int64_t hea
   return row / width * width + in_head % 2 * (width / 2) + in_head / 2;
 }
 
+// Whether a matrix is one of those that a mixture gives more bits ("blk.3.ffn_down.weight", stacked experts' as well).
+bool needs_more_bits(const std::string& name, std::int64_t layers) {
+  if (name.find(".attn_v.") == std::string::npos && name.find(".ffn_down") == std::string::npos) return false;
+  std::int64_t layer = 0;
+  const char* const begin = name.data() + kGgufLayer.size();
+  if (!name.starts_with(kGgufLayer) || std::from_chars(begin, name.data() + name.size(), layer).ec != std::errc()) return false;
+  const std::int64_t eighth = layers / 8;
+  return layer < eighth || layer >= 7 * layers / 8 || (layer - eighth) % 3 == 2;
+}
+
 }  // namespace
 
-GgufExport::GgufExport(const Checkpoint& checkpoint, DType type) : checkpoint_(checkpoint), type_(type) {
+std::optional<MatrixTypes> matrix_types_named(std::string_view name) {
+  std::string upper(name);
+  for (char& c : upper) c = static_cast<char>(c >= 'a' && c <= 'z' ? c - 'a' + 'A' : c);
+  const bool mixed = upper == "Q4_K_M" || upper == "Q5_K_M";
+  if (mixed) upper.resize(upper.size() - 2);
+  const std::optional<DType> type = dtype_from_name(upper);
+  const bool is_float = type == DType::kF32 || type == DType::kF16 || type == DType::kBF16;
+  if (!type || !(is_float || is_block_type(*type))) return std::nullopt;
+  return MatrixTypes{*type, mixed};
+}
+
+GgufExport::GgufExport(const Checkpoint& checkpoint, MatrixTypes types) : checkpoint_(checkpoint), types_(types) {
   const ModelConfig& c = checkpoint.config();
   const bool from_gguf = checkpoint.files().gguf() != nullptr;
-  if (is_block_type(type) && !can_quantize(type)) {
-    fail(ErrorCode::kUnsupported, "{} cannot be encoded", dtype_name(type));
+  if (is_block_type(types.type) && !can_quantize(types.type)) {
+    fail(ErrorCode::kUnsupported, "{} cannot be encoded", dtype_name(types.type));
   }
   if (!from_gguf) refuse_inexpressible(c);
   for (const TensorDescriptor& tensor : checkpoint.files().tensors()) {
@@ -106,16 +129,18 @@ GgufExport::GgufExport(const Checkpoint& checkpoint, DType type) : checkpoint_(c
       if (permutes && hf_name.find("self_attn.q_proj") != std::string::npos) item.permuted_heads = c.heads;
       if (permutes && hf_name.find("self_attn.k_proj") != std::string::npos) item.permuted_heads = c.kv_heads;
     }
-    item.type = type_for(item.name, item.source, type);
+    item.type = type_for(item.name, item.source);
     items_.push_back(std::move(item));
   }
 }
 
-DType GgufExport::type_for(const std::string& name, const TensorView& view, DType type) const {
+DType GgufExport::type_for(const std::string& name, const TensorView& view) const {
   // Of three dimensions are stacked experts and heads of latent attention; routers choose by small differences.
   if (view.shape.size() < 2 || name.find("ffn_gate_inp") != std::string::npos) return DType::kF32;
   const bool is_head = name == "output.weight" || (checkpoint_.config().tied_embeddings && name == "token_embd.weight");
+  DType type = types_.type;
   const bool is_coarse = is_block_type(type) && type != DType::kQ8_0;
+  if (types_.mixed && needs_more_bits(name, checkpoint_.config().layers)) type = DType::kQ6_K;
   if (is_head && is_coarse && view.columns() % 256 == 0) type = DType::kQ6_K;
   if (view.columns() % dtype_info(type).block_elements == 0) return type;
   return view.columns() % dtype_info(DType::kQ8_0).block_elements == 0 ? DType::kQ8_0 : DType::kF16;
@@ -146,7 +171,7 @@ void GgufExport::write_metadata(GgufWriter& writer) const {
     write_rope(c, arch, writer);
   }
   writer.add_u32("general.quantization_version", 2);
-  writer.add_u32("general.file_type", file_type(type_));
+  writer.add_u32("general.file_type", file_type(types_));
 }
 
 void GgufExport::write_tensors(GgufWriter& writer, ThreadPool& pool, const Importance* importance, const Progress& progress) const {

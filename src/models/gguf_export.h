@@ -2,6 +2,10 @@
 
 #include <cstdint>
 #include <functional>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <vector>
 
 #include "base/thread_pool.h"
 #include "formats/gguf_writer.h"
@@ -10,12 +14,23 @@
 
 namespace sampan {
 
-// Describes and writes a checkpoint's weights as GGUF, matrices encoded as `type`.
+// What the matrices of a written file are: all of one type or, `mixed`, Q6_K where errors are felt most: the values of
+// attention and the MLP's way down in the first and the last eighth of the layers and in every third between. With Q4_K and
+// Q5_K these are the mixtures that peers call Q4_K_M and Q5_K_M.
+struct MatrixTypes {
+  DType type = DType::kQ4_K;
+  bool mixed = false;
+};
+
+// "Q4_K", "Q4_K_M", in small letters as well; nullopt for a name that is no type or one that weights are not written in.
+std::optional<MatrixTypes> matrix_types_named(std::string_view name);
+
+// Describes and writes a checkpoint's weights as GGUF, matrices encoded as `types` say.
 struct GgufExport {
-  // Which type each tensor gets: matrices `type` (Q8_0 or F16 where their width does not fit its blocks; a head or an embedding
-  // that serves as one at least Q6_K), vectors F32. Throws Error kUnsupported for what GGUF cannot say (sliding windows by
-  // layer, dynamic NTK) and for a type that cannot be encoded.
-  GgufExport(const Checkpoint& checkpoint, DType type);
+  // Which type each tensor gets: matrices those of `types` (Q8_0 or F16 where their width does not fit its blocks; a head or an
+  // embedding that serves as one at least Q6_K), vectors F32. Throws Error kUnsupported for what GGUF cannot say (sliding windows
+  // by layer, dynamic NTK) and for a type that cannot be encoded.
+  GgufExport(const Checkpoint& checkpoint, MatrixTypes types);
 
   // Adds the metadata of the configuration ("qwen3.block_count" …) unless the checkpoint is GGUF itself, whose own metadata is
   // copied then.
@@ -34,11 +49,11 @@ struct GgufExport {
     std::int64_t permuted_heads = 0;  // rows to be put in GGUF's order
   };
 
-  DType type_for(const std::string& name, const TensorView& view, DType type) const;
+  DType type_for(const std::string& name, const TensorView& view) const;
   void write_item(const Item& item, const Importance* importance, GgufWriter& writer, ThreadPool& pool) const;
 
   const Checkpoint& checkpoint_;
-  DType type_;
+  MatrixTypes types_;
   std::vector<Item> items_;
 };
 

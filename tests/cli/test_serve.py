@@ -271,8 +271,8 @@ class ServeTest(CliTest):
     # Signals and faults
 
     def test_sigterm_lets_streams_finish(self):
-        server = self.start()
-        _, reader = self.begin_stream(server)
+        server = self.start("--drain-time", "300s")  # a slow machine under a sanitizer
+        _, reader = self.begin_stream(server, tokens=600)
         server.send_signal(signal.SIGTERM)
         self.wait_for(lambda: "draining" in server.log.read_text())
         self.assertEqual(self.ask(server, "GET", "/health")[0], 503)
