@@ -7,6 +7,7 @@
 
 #include "base/error.h"
 #include "kernels/job_runs.h"
+#include "kernels/lanes.h"
 #include "kernels/matmul_table.h"
 #include "kernels/panels.h"
 #include "kernels/product_observer.h"
@@ -23,8 +24,12 @@ constexpr std::int64_t kJobActivationBytes = 256 << 10;
 constexpr std::int64_t kJobWeightBytes = 64 << 10;
 // Jobs a thread at least, where there is so much work: threads then finish nearly together.
 constexpr std::int64_t kJobsPerThread = 8;
-// Rows of plain floats that a kernel takes at a time.
+// Rows of plain floats that a kernel takes at a time, with few tokens and with many.
 constexpr std::int64_t kFloatUnitRows = 4;
+constexpr std::int64_t kLaneUnitRows = 16;
+// Tokens for which a lane kernel turns its weights; it reads them one after the other, so that they
+// may lie in any cache.
+constexpr std::int64_t kLaneJobTokens = 128;
 // Floats below which quantising is not worth waking other threads.
 constexpr std::int64_t kSerialQuantizeFloats = 16 << 10;
 // Likewise for copying rows.
@@ -91,9 +96,17 @@ struct Units {
   std::int64_t at_once;  // that a kernel takes best
 };
 
-Units units_of(const MatmulTable& table, const WeightMatrix& w) {
+// Whether a product goes by the order of the lanes.
+bool is_by_lane(const MatmulTable& table, const MatmulTask& task) {
+  return task.w->activations() == ActivationKind::kFloat && task.rows >= kManyTokens &&
+         task.first_column % kLanes == 0 && table.order_lanes != nullptr;
+}
+
+Units units_of(const MatmulTable& table, const MatmulTask& task) {
+  const WeightMatrix& w = *task.w;
   if (has_float_rows(w)) {
-    return {w.rows(), row_bytes(w.dtype(), w.columns()), kFloatUnitRows};
+    return {w.rows(), row_bytes(w.dtype(), w.columns()),
+            is_by_lane(table, task) ? kLaneUnitRows : kFloatUnitRows};
   }
   return {ceil_div(w.rows(), kPanelRows), panel_bytes(w.dtype(), w.columns()), table.strip_panels};
 }
@@ -110,9 +123,11 @@ std::int64_t cut_tasks(const MatmulTable& table, std::span<const MatmulTask> tas
   cuts.clear();
   std::int64_t jobs = 0;
   for (const MatmulTask& task : tasks) {
-    const Units units = units_of(table, *task.w);
-    const std::int64_t most = std::clamp(kJobActivationBytes / activation_row_bytes(*task.w),
-                                         std::int64_t{24}, kMaxJobTokens);
+    const Units units = units_of(table, task);
+    const std::int64_t most = is_by_lane(table, task)
+                                  ? kLaneJobTokens
+                                  : std::clamp(kJobActivationBytes / activation_row_bytes(*task.w),
+                                               std::int64_t{24}, kMaxJobTokens);
     const std::int64_t blocks = ceil_div(task.rows, most);
     Cut cut;
     cut.block_tokens = blocks == 0 ? 0 : ceil_div(task.rows, blocks);
@@ -171,6 +186,52 @@ void run_float_job(const MatmulTable& table, const MatmulTask& task, const Cut& 
   job.scratch = scratch;
   const FloatKernel kernel = is_bf16 ? table.bf16_pairs : table.floats[static_cast<int>(w.dtype())];
   kernel(job);
+}
+
+// Activations in the order of the lanes.
+struct LaneRows {
+  const float* data = nullptr;
+  std::int64_t row_stride = 0;  // floats
+  std::int64_t lane_stride = 0;
+};
+
+// Rows are an odd number of cache lines apart, so that they do not fall on the same sets. Valid
+// until the caller's next product.
+LaneRows order_lanes(const MatmulTable& table, const Activations& x, ThreadPool& pool) {
+  thread_local Buffer buffer;
+  LaneRows rows;
+  rows.lane_stride = ceil_div(x.columns(), kLanes);
+  rows.row_stride = (rows.lane_stride | 1) * kLanes;
+  const auto bytes = static_cast<std::size_t>(x.rows() * rows.row_stride) * sizeof(float);
+  if (buffer.size() < bytes) buffer = Buffer(bytes);
+  float* const out = buffer.as<float>();
+  const std::int64_t jobs = std::min<std::int64_t>(x.rows(), kJobsPerThread * pool.size());
+  pool.parallel_for(jobs, [&](std::int64_t job, int) {
+    for (std::int64_t t = job * x.rows() / jobs; t < (job + 1) * x.rows() / jobs; ++t) {
+      table.order_lanes(x.floats() + t * x.columns(), x.columns(), rows.lane_stride,
+                        out + t * rows.row_stride);
+    }
+  });
+  rows.data = out;
+  return rows;
+}
+
+void run_lane_job(const MatmulTable& table, const MatmulTask& task, const Cut& cut,
+                  const LaneRows& x, std::int64_t token, std::int64_t row, std::byte* scratch) {
+  const WeightMatrix& w = *task.w;
+  LaneJob job;
+  job.w_stride = row_bytes(w.dtype(), w.columns());
+  job.w = w.data() + row * job.w_stride;
+  job.rows = std::min(cut.strip_units, w.rows() - row);
+  job.columns = w.columns();
+  job.x = x.data + (task.first_row + token) * x.row_stride + task.first_column / kLanes;
+  job.x_stride = x.row_stride;
+  job.lane_stride = x.lane_stride;
+  job.tokens = std::min(cut.block_tokens, task.rows - token);
+  job.y = task.y + token * task.y_stride + row;
+  job.y_stride = task.y_stride;
+  job.scratch = scratch;
+  table.lanes[static_cast<int>(w.dtype())](job);
 }
 
 void check_task(const MatmulTask& task, const Activations& x) {
@@ -453,6 +514,9 @@ void run_tasks(const MatmulTable& table, std::span<const MatmulTask> tasks, cons
   const std::int64_t jobs = cut_tasks(table, tasks, fair_bytes, cuts);
   if (jobs == 0) return;
   std::byte* const scratch = job_scratch(pool.size());
+  LaneRows lanes;
+  const auto by_lane = [&](const MatmulTask& task) { return is_by_lane(table, task); };
+  if (std::any_of(tasks.begin(), tasks.end(), by_lane)) lanes = order_lanes(table, x, pool);
 
   for_each_job(jobs, pool, [&](std::int64_t index, int thread) {
     const auto after =
@@ -464,7 +528,9 @@ void run_tasks(const MatmulTable& table, std::span<const MatmulTask> tasks, cons
     const std::int64_t token = job / cut.strips * cut.block_tokens;
     const std::int64_t unit = job % cut.strips * cut.strip_units;
     std::byte* const own = scratch + thread * kJobScratchBytes;
-    if (has_float_rows(*task.w)) {
+    if (by_lane(task)) {
+      run_lane_job(table, task, cut, lanes, token, unit, own);
+    } else if (has_float_rows(*task.w)) {
       run_float_job(table, task, cut, x, token, unit, own);
     } else {
       run_panel_job(table, task, cut, x, token, unit, own);

@@ -51,6 +51,30 @@ struct FloatJob {
 };
 using FloatKernel = void (*)(const FloatJob& job);
 
+// Many tokens with rows of plain floats, from activations in the order of the virtual lanes: column
+// k of a token lies at x + (k % 16) * lane_stride + k / 16.
+struct LaneJob {
+  const std::byte* w;     // the first row; no alignment promised
+  std::int64_t w_stride;  // bytes
+  std::int64_t rows;
+  std::int64_t columns;
+  const float* x;
+  std::int64_t x_stride;     // floats, from a token to the next
+  std::int64_t lane_stride;  // floats
+  std::int64_t tokens;       // >= kManyTokens
+  float* y;
+  std::int64_t y_stride;  // floats
+  std::byte* scratch;     // kJobScratchBytes of this thread's own, 64-byte aligned
+};
+using LaneKernel = void (*)(const LaneJob& job);
+
+// From so many tokens on a product of plain floats takes the lane kernel, where there is one.
+inline constexpr std::int64_t kManyTokens = 32;
+
+// Turns one row of x into the order of the lanes; what lies beyond the columns is left alone.
+using OrderLanesKernel = void (*)(const float* x, std::int64_t columns, std::int64_t lane_stride,
+                                  float* out);
+
 // One row of activations: `blocks` blocks of 32 or 256 from x to out (ActivationBlock32 or 256).
 using QuantizeKernel = void (*)(const float* x, std::int64_t blocks, std::byte* out);
 
@@ -62,6 +86,9 @@ struct MatmulTable {
   QuantizeKernel quantize32;
   QuantizeKernel quantize256;
   QuantizeKernel narrow_bf16;  // to BF16, nearest even; a block is a number
+  // Both or neither; the same bits as `floats`.
+  LaneKernel lanes[kDTypeCount];
+  OrderLanesKernel order_lanes;
   int strip_panels;  // panels that a kernel takes best at a time
 };
 

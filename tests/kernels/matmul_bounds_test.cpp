@@ -106,7 +106,7 @@ TEST(MatmulBounds, FloatTypes) {
       for (const std::int64_t rows : {1, 5, 17}) {
         const auto bytes = static_cast<std::size_t>(rows * columns * dtype_info(dtype).block_bytes);
         const std::vector<std::byte> weights(bytes, std::byte{1});
-        for (const std::int64_t tokens : {1, 3, 9}) {
+        for (const std::int64_t tokens : {1, 3, 9, 33}) {
           multiply_guarded(dtype, weights, rows, columns, tokens, Guarded::Side::kEnd);
           multiply_guarded(dtype, weights, rows, columns, tokens, Guarded::Side::kBegin);
         }

@@ -227,6 +227,39 @@ TEST_P(FloatMatmul, AllInstructionSetsGiveTheSameBits) {
   }
 }
 
+// More tokens than a kernel keeps the sums of, along more columns than it takes at a time.
+TEST_P(FloatMatmul, ManyTokensOfLongRows) {
+  constexpr std::int64_t kColumns = 4103, kMany = 203;
+  const auto bytes = random_floats(GetParam(), kRows * kColumns, 9);
+  const std::vector<float> x = random_activations(kMany * kColumns, 8);
+  const WeightMatrix w =
+      WeightMatrix::make(view(GetParam(), kRows, kColumns, bytes.data() + 1), pool());
+  Activations activations;
+  activations.set(x.data(), kMany, kColumns);
+  const std::vector<float> expected = reference_products(w, activations);
+  for (const Isa isa : supported_isas()) {
+    expect_same_products(isa, GetParam(), bytes.data() + 1, kRows, kColumns, x, kMany, expected);
+    if (HasFatalFailure()) return;
+  }
+}
+
+// A sum of -0 becomes +0 where the last columns are padded.
+TEST_P(FloatMatmul, SignsOfZeros) {
+  constexpr std::int64_t kColumns = 17;
+  const std::vector<std::byte> zeros(
+      static_cast<std::size_t>(kRows * kColumns * dtype_info(GetParam()).block_bytes));
+  const std::vector<float> x(kTokens * kColumns, -1.0f);
+  const WeightMatrix w =
+      WeightMatrix::make(view(GetParam(), kRows, kColumns, zeros.data()), pool());
+  Activations activations;
+  activations.set(x.data(), kTokens, kColumns);
+  const std::vector<float> expected = reference_products(w, activations);
+  for (const Isa isa : supported_isas()) {
+    expect_same_products(isa, GetParam(), zeros.data(), kRows, kColumns, x, kTokens, expected);
+    if (HasFatalFailure()) return;
+  }
+}
+
 TEST_P(FloatMatmul, ReferenceAgreesWithDoubles) {
   constexpr std::int64_t kColumns = 333;
   const auto bytes = random_floats(GetParam(), kRows * kColumns, 3);
@@ -321,8 +354,8 @@ std::vector<std::byte> random_weights(DType dtype, std::int64_t rows, std::int64
 
 // Several products of parts of one input, among them empty ones, equal a product each.
 TEST(MatmulTasks, EqualProductsOneByOne) {
-  constexpr std::int64_t kColumns = 256;
-  const std::vector<float> x = random_activations(kTokens * kColumns, 5);
+  constexpr std::int64_t kColumns = 256, kAll = 60;
+  const std::vector<float> x = random_activations(kAll * kColumns, 5);
   for (const DType dtype : {DType::kF32, DType::kBF16, DType::kQ8_0, DType::kQ4_K}) {
     const std::int64_t width = dtype == DType::kQ4_K ? kColumns : kColumns / 2;
     const std::vector<std::byte> bytes = random_weights(dtype, kRows, width, 6);
@@ -330,13 +363,13 @@ TEST(MatmulTasks, EqualProductsOneByOne) {
     const std::vector<std::byte> more = random_weights(dtype, 70, width, 7);
     const WeightMatrix other = WeightMatrix::make(view(dtype, 70, width, more.data()), pool());
     Activations activations;
-    activations.set(x.data(), kTokens, kColumns);
+    activations.set(x.data(), kAll, kColumns);
     activations.require(activation_kind(dtype), pool());
     const std::int64_t second = kColumns - width;
-    std::vector<float> y1(10 * kRows), y2(20 * 75, kUntouched), y3(kRows);
+    std::vector<float> y1(10 * kRows), y2(40 * 75, kUntouched), y3(kRows);
     const std::vector<MatmulTask> tasks = {{&w, 0, 10, 0, y1.data(), kRows},
                                            {&other, 3, 0, 0, nullptr, 70},
-                                           {&other, 11, 20, second, y2.data(), 75},
+                                           {&other, 11, 40, second, y2.data(), 75},
                                            {&w, 32, 1, second, y3.data(), kRows}};
     for (const Isa isa : supported_isas()) {
       matmul_tasks_with_table(matmul_table(isa), tasks, activations, pool());

@@ -3,6 +3,7 @@
 #include <cstddef>
 #include <cstdint>
 
+#include "kernels/avx2/float_weights.h"
 #include "kernels/avx2/matmul_entries.h"
 #include "kernels/lanes.h"
 #include "kernels/unroll.h"
@@ -31,27 +32,12 @@ struct Lanes {
     return _mm256_loadu_ps(reinterpret_cast<const float*>(p));
   }
 };
-struct F32 : Lanes {
-  static constexpr int kBytes = 4;
+template <typename W>
+struct Exact : Lanes {
+  static constexpr int kBytes = W::kBytes;
   template <int kPart>
   static __m256 load_w(const std::byte* p) {
-    return _mm256_loadu_ps(reinterpret_cast<const float*>(p));
-  }
-};
-struct F16 : Lanes {
-  static constexpr int kBytes = 2;
-  template <int kPart>
-  static __m256 load_w(const std::byte* p) {
-    return _mm256_cvtph_ps(_mm_loadu_si128(reinterpret_cast<const __m128i*>(p)));
-  }
-};
-struct BF16 : Lanes {
-  static constexpr int kBytes = 2;
-  template <int kPart>
-  static __m256 load_w(const std::byte* p) {
-    const __m256i bits =
-        _mm256_cvtepu16_epi32(_mm_loadu_si128(reinterpret_cast<const __m128i*>(p)));
-    return _mm256_castsi256_ps(_mm256_slli_epi32(bits, 16));
+    return W::widen(p);
   }
 };
 // A lane takes two columns, the odd one first, as vdpbf16ps does.
@@ -64,8 +50,7 @@ struct BF16Pairs {
   template <int kPart>
   static __m256 load_w(const std::byte* p) {
     const __m256i bits = _mm256_loadu_si256(reinterpret_cast<const __m256i*>(p));
-    const __m256i odd = _mm256_and_si256(bits, _mm256_set1_epi32(static_cast<int>(0xFFFF0000u)));
-    return _mm256_castsi256_ps(kPart == 0 ? odd : _mm256_slli_epi32(bits, 16));
+    return kPart == 0 ? second_of_bf16_pairs(bits) : first_of_bf16_pairs(bits);
   }
   template <int kPart>
   static __m256 load_x(const std::byte* p) {
@@ -308,9 +293,9 @@ void multiply_pairs(const FloatJob& job) {
 }  // namespace
 
 void add_float_entries_avx2(MatmulTable& table) {
-  table.floats[static_cast<int>(DType::kF32)] = multiply_floats<F32>;
-  table.floats[static_cast<int>(DType::kF16)] = multiply_floats<F16>;
-  table.floats[static_cast<int>(DType::kBF16)] = multiply_floats<BF16>;
+  table.floats[static_cast<int>(DType::kF32)] = multiply_floats<Exact<F32Weights>>;
+  table.floats[static_cast<int>(DType::kF16)] = multiply_floats<Exact<F16Weights>>;
+  table.floats[static_cast<int>(DType::kBF16)] = multiply_floats<Exact<BF16Weights>>;
   table.bf16_pairs = multiply_pairs;
 }
 

@@ -11,6 +11,7 @@ MatmulTable make_table() {
   add_published_entries_avx2(table);
   add_block256_entries_avx2(table);
   add_float_entries_avx2(table);
+  add_lane_entries_avx2(table);
   add_quantize_entries_avx2(table);
   return table;
 }

@@ -1,0 +1,309 @@
+#include <immintrin.h>
+
+#include <cstddef>
+#include <cstdint>
+#include <type_traits>
+
+#include "kernels/avx2/float_weights.h"
+#include "kernels/avx2/matmul_entries.h"
+#include "kernels/lanes.h"
+#include "kernels/unroll.h"
+
+// Products of rows of plain floats with many tokens. The 16 virtual lanes of the outputs are taken
+// one after the other: a register holds the same lane of 8 rows, and the weights, widened and
+// turned into a panel of (16 lanes, groups of 16 columns, 16 rows), meet a few tokens at a time.
+// What is added to a lane comes in the order of the columns, so the bits are those of
+// matmul_floats.cpp, which reads each weight once as it lies and suits few tokens.
+namespace sampan {
+namespace {
+
+constexpr int kPanelRowCount = 16;
+// 6 tokens by two registers of rows: 12 sums, two vectors of weights, one activation.
+constexpr int kMostTokens = 6, kLeastTokens = 4;
+static_assert(kManyTokens >= kMostTokens * (kMostTokens - kLeastTokens), "tiles of equal size");
+// Columns of a panel: it stays in the second-level cache.
+constexpr std::int64_t kStretch = 2048;
+constexpr std::int64_t kPanelFloats = (kStretch / kLanes | 1) * kLanes * kPanelRowCount;
+// Where the columns are more, the lanes of so many tokens are kept between two stretches.
+constexpr std::int64_t kKeptTokens = 96;
+constexpr std::int64_t kTokenLanes = kLanes * kPanelRowCount;
+// Floats from a lane of a panel to the next: an odd number of cache lines, so that the lanes of a
+// group do not fall on the same sets.
+constexpr std::int64_t panel_lane_stride(std::int64_t groups) {
+  return (groups | 1) * kPanelRowCount;
+}
+static_assert((kPanelFloats + kKeptTokens * kTokenLanes) * sizeof(float) <= kJobScratchBytes);
+
+// (8 rows, 8 columns) to (8 columns, 8 rows).
+SAMPAN_INLINE inline void transpose(__m256 (&v)[8]) {
+  __m256 pairs[8], fours[8];
+  unroll<4>([&](auto i) SAMPAN_INLINE {
+    constexpr int kI = 2 * decltype(i)::value;
+    pairs[kI] = _mm256_unpacklo_ps(v[kI], v[kI + 1]);
+    pairs[kI + 1] = _mm256_unpackhi_ps(v[kI], v[kI + 1]);
+  });
+  unroll<2>([&](auto i) SAMPAN_INLINE {
+    constexpr int kI = 4 * decltype(i)::value;
+    fours[kI] = _mm256_shuffle_ps(pairs[kI], pairs[kI + 2], 0x44);
+    fours[kI + 1] = _mm256_shuffle_ps(pairs[kI], pairs[kI + 2], 0xEE);
+    fours[kI + 2] = _mm256_shuffle_ps(pairs[kI + 1], pairs[kI + 3], 0x44);
+    fours[kI + 3] = _mm256_shuffle_ps(pairs[kI + 1], pairs[kI + 3], 0xEE);
+  });
+  unroll<4>([&](auto i) SAMPAN_INLINE {
+    constexpr int kI = decltype(i)::value;
+    v[kI] = _mm256_permute2f128_ps(fours[kI], fours[kI + 4], 0x20);
+    v[kI + 4] = _mm256_permute2f128_ps(fours[kI], fours[kI + 4], 0x31);
+  });
+}
+
+// 16 columns of 8 rows into a panel: lane l at out + l * lane_stride.
+template <typename W>
+SAMPAN_INLINE inline void turn_group(const std::byte* const (&rows)[8], std::int64_t offset,
+                                     float* out, std::int64_t lane_stride) {
+  __m256 v[8];
+  if constexpr (std::is_same_v<W, BF16Weights>) {  // two columns a float
+    unroll<8>([&](auto r) SAMPAN_INLINE {
+      v[decltype(r)::value] =
+          _mm256_loadu_ps(reinterpret_cast<const float*>(rows[decltype(r)::value] + offset));
+    });
+    transpose(v);
+    unroll<8>([&](auto pair) SAMPAN_INLINE {
+      constexpr int kPair = decltype(pair)::value;
+      const __m256i bits = _mm256_castps_si256(v[kPair]);
+      _mm256_store_ps(out + 2 * kPair * lane_stride, first_of_bf16_pairs(bits));
+      _mm256_store_ps(out + (2 * kPair + 1) * lane_stride, second_of_bf16_pairs(bits));
+    });
+  } else {
+    unroll<2>([&](auto half) SAMPAN_INLINE {
+      constexpr int kFirst = 8 * decltype(half)::value;
+      unroll<8>([&](auto r) SAMPAN_INLINE {
+        v[decltype(r)::value] = W::widen(rows[decltype(r)::value] + offset + kFirst * W::kBytes);
+      });
+      transpose(v);
+      unroll<8>([&](auto lane) SAMPAN_INLINE {
+        _mm256_store_ps(out + (kFirst + decltype(lane)::value) * lane_stride,
+                        v[decltype(lane)::value]);
+      });
+    });
+  }
+}
+
+// `columns` columns of up to 16 rows from w on, into a panel whose lanes are `groups` groups long.
+// Rows that are not there repeat the last one; in the last group the columns that are not there are
+// zeros.
+template <typename W>
+void turn_weights(const std::byte* w, std::int64_t w_stride, std::int64_t rows,
+                  std::int64_t columns, std::int64_t groups, float* panel) {
+  const std::int64_t whole = columns / kLanes, lane_stride = panel_lane_stride(groups);
+  for (std::int64_t first = 0; first < rows; first += 8) {
+    const std::byte* from[8];
+    for (std::int64_t r = 0; r < 8; ++r) {
+      from[r] = w + (first + r < rows ? first + r : rows - 1) * w_stride;
+    }
+    float* out = panel + first;
+    for (std::int64_t g = 0; g < whole; ++g, out += kPanelRowCount) {
+      turn_group<W>(from, g * kLanes * W::kBytes, out, lane_stride);
+    }
+    if (whole == groups) continue;
+    std::byte padded[8][kLanes * W::kBytes] = {};
+    const std::byte* last[8];
+    for (int r = 0; r < 8; ++r) {
+      __builtin_memcpy(padded[r], from[r] + whole * kLanes * W::kBytes,
+                       static_cast<std::size_t>(columns % kLanes) * W::kBytes);
+      last[r] = padded[r];
+    }
+    turn_group<W>(last, 0, out, lane_stride);
+  }
+}
+
+// A panel and the tokens that it meets.
+struct LaneRun {
+  const float* panel;
+  std::int64_t columns;
+  std::int64_t groups;
+  std::int64_t rows;
+  const float* x;
+  std::int64_t x_stride;
+  std::int64_t x_lane_stride;
+  float* kept;  // (16 lanes, tokens, 16 rows)
+  bool first;   // stretch: the lanes start from zeros
+  bool last;    // the lanes are folded into y
+  float* y;
+  std::int64_t y_stride;
+};
+
+// The tree of lanes.h.
+template <int kTokens>
+void fold_lanes(const LaneRun& run) {
+  for (int t = 0; t < kTokens; ++t) {
+    alignas(32) float sums[kPanelRowCount];
+    for (int row = 0; row < kPanelRowCount; row += 8) {
+      __m256 v[kLanes];
+      unroll<kLanes>([&](auto lane) SAMPAN_INLINE {
+        v[decltype(lane)::value] =
+            _mm256_load_ps(run.kept + (decltype(lane)::value * kTokens + t) * kPanelRowCount + row);
+      });
+      const auto halve = [&](auto half) SAMPAN_INLINE {
+        unroll<decltype(half)::value>([&](auto i) SAMPAN_INLINE {
+          constexpr int kI = decltype(i)::value;
+          v[kI] = _mm256_add_ps(v[kI], v[kI + decltype(half)::value]);
+        });
+      };
+      halve(Index<8>{});
+      halve(Index<4>{});
+      halve(Index<2>{});
+      _mm256_store_ps(sums + row, _mm256_add_ps(v[0], v[1]));
+    }
+    __builtin_memcpy(run.y + t * run.y_stride, sums,
+                     static_cast<std::size_t>(run.rows) * sizeof(float));
+  }
+}
+
+template <int kTokens>
+[[gnu::noinline]] void multiply_tile(const LaneRun& run) {
+  const std::int64_t whole = run.columns / kLanes, rest = run.columns % kLanes;
+  const float* w = run.panel;
+  float* kept = run.kept;
+  for (int lane = 0; lane < kLanes; ++lane) {
+    __m256 sums[kTokens][2];
+    const float* x[kTokens];
+    unroll<kTokens>([&](auto t) SAMPAN_INLINE {
+      constexpr int kT = decltype(t)::value;
+      x[kT] = run.x + kT * run.x_stride + lane * run.x_lane_stride;
+      unroll<2>([&](auto h) SAMPAN_INLINE {
+        constexpr int kH = decltype(h)::value;
+        sums[kT][kH] =
+            run.first ? _mm256_setzero_ps() : _mm256_load_ps(kept + kT * kPanelRowCount + 8 * kH);
+      });
+    });
+    const std::int64_t count = whole + (lane < rest);
+#pragma GCC unroll 4
+    for (std::int64_t g = 0; g < count; ++g) {
+      const __m256 low = _mm256_load_ps(w + g * kPanelRowCount);
+      const __m256 high = _mm256_load_ps(w + g * kPanelRowCount + 8);
+      unroll<kTokens>([&](auto t) SAMPAN_INLINE {
+        constexpr int kT = decltype(t)::value;
+        const __m256 activation = _mm256_broadcast_ss(x[kT] + g);
+        sums[kT][0] = _mm256_fmadd_ps(activation, low, sums[kT][0]);
+        sums[kT][1] = _mm256_fmadd_ps(activation, high, sums[kT][1]);
+      });
+    }
+    unroll<2 * kTokens>([&](auto i) SAMPAN_INLINE {
+      constexpr int kT = decltype(i)::value / 2, kH = decltype(i)::value % 2;
+      // The padding's product is +0, which makes -0 to +0.
+      if (count < run.groups) sums[kT][kH] = _mm256_add_ps(sums[kT][kH], _mm256_setzero_ps());
+      _mm256_store_ps(kept + kT * kPanelRowCount + 8 * kH, sums[kT][kH]);
+    });
+    w += panel_lane_stride(run.groups);
+    kept += kTokens * kPanelRowCount;
+  }
+  if (run.last) fold_lanes<kTokens>(run);
+}
+
+// tokens is in [kLeast, kLargest].
+template <int kLargest>
+void multiply_some_tokens(const LaneRun& run, std::int64_t tokens) {
+  if constexpr (kLargest > kLeastTokens) {
+    if (tokens < kLargest) return multiply_some_tokens<kLargest - 1>(run, tokens);
+  }
+  multiply_tile<kLargest>(run);
+}
+
+// Weights in memory, fetched by and by while others are multiplied.
+struct Fetch {
+  const std::byte* w;
+  std::int64_t w_stride;
+  std::int64_t row_lines;
+  std::int64_t lines;
+  std::int64_t fetched = 0;
+
+  // A share of `part` in `parts` of all lines.
+  void up_to(std::int64_t part, std::int64_t parts) {
+    for (; fetched * parts < lines * part; ++fetched) {
+      const std::byte* line = w + fetched / row_lines * w_stride + fetched % row_lines * 64;
+      _mm_prefetch(reinterpret_cast<const char*>(line), _MM_HINT_T0);
+    }
+  }
+};
+
+// Some tokens with a panel, in tiles of nearly equal size.
+void multiply_tokens(LaneRun run, std::int64_t tokens, Fetch ahead) {
+  const std::int64_t tiles = (tokens + kMostTokens - 1) / kMostTokens;
+  const bool is_whole = run.first && run.last;  // nothing is kept from tile to tile
+  for (std::int64_t tile = 0; tile < tiles; ++tile) {
+    ahead.up_to(tile + 1, tiles);
+    const std::int64_t left = tiles - tile;
+    const std::int64_t now = (tokens + left - 1) / left;
+    multiply_some_tokens<kMostTokens>(run, now);
+    run.x += now * run.x_stride;
+    run.y += now * run.y_stride;
+    if (!is_whole) run.kept += now * kTokenLanes;
+    tokens -= now;
+  }
+}
+
+template <typename W>
+void multiply_lanes(const LaneJob& job) {
+  auto* const panel = reinterpret_cast<float*>(job.scratch);
+  const std::int64_t most = job.columns > kStretch ? kKeptTokens : job.tokens;
+  const std::int64_t blocks = (job.tokens + most - 1) / most;
+  for (std::int64_t block = 0; block < blocks; ++block) {
+    const std::int64_t begin = job.tokens * block / blocks;
+    const std::int64_t end = job.tokens * (block + 1) / blocks;
+    for (std::int64_t row = 0; row < job.rows; row += kPanelRowCount) {
+      const std::byte* const w = job.w + row * job.w_stride;
+      LaneRun run;
+      run.panel = panel;
+      run.rows = job.rows - row < kPanelRowCount ? job.rows - row : kPanelRowCount;
+      run.x_stride = job.x_stride;
+      run.x_lane_stride = job.lane_stride;
+      run.kept = panel + kPanelFloats;
+      run.y = job.y + begin * job.y_stride + row;
+      run.y_stride = job.y_stride;
+      for (std::int64_t from = 0; from < job.columns; from += kStretch) {
+        run.first = from == 0;
+        run.last = job.columns - from <= kStretch;
+        run.columns = run.last ? job.columns - from : kStretch;
+        run.groups = (run.columns + kLanes - 1) / kLanes;
+        run.x = job.x + begin * job.x_stride + from / kLanes;
+        turn_weights<W>(w + from * W::kBytes, job.w_stride, run.rows, run.columns, run.groups,
+                        panel);
+        const std::byte* const next =
+            run.last ? w + kPanelRowCount * job.w_stride : w + (from + kStretch) * W::kBytes;
+        Fetch ahead{next, job.w_stride, (run.columns * W::kBytes + 63) / 64, 0};
+        const bool is_there = !run.last || row + kPanelRowCount < job.rows;
+        if (block == 0 && is_there) ahead.lines = run.rows * ahead.row_lines;
+        multiply_tokens(run, end - begin, ahead);
+      }
+    }
+  }
+}
+
+void order_lanes(const float* x, std::int64_t columns, std::int64_t lane_stride, float* out) {
+  std::int64_t k = 0;
+  for (; k + 8 * kLanes <= columns; k += 8 * kLanes) {
+    for (int first = 0; first < kLanes; first += 8) {
+      __m256 v[8];
+      unroll<8>([&](auto g) SAMPAN_INLINE {
+        v[decltype(g)::value] = _mm256_loadu_ps(x + k + decltype(g)::value * kLanes + first);
+      });
+      transpose(v);
+      unroll<8>([&](auto lane) SAMPAN_INLINE {
+        _mm256_storeu_ps(out + (first + decltype(lane)::value) * lane_stride + k / kLanes,
+                         v[decltype(lane)::value]);
+      });
+    }
+  }
+  for (; k < columns; ++k) out[k % kLanes * lane_stride + k / kLanes] = x[k];
+}
+
+}  // namespace
+
+void add_lane_entries_avx2(MatmulTable& table) {
+  table.lanes[static_cast<int>(DType::kF32)] = multiply_lanes<F32Weights>;
+  table.lanes[static_cast<int>(DType::kF16)] = multiply_lanes<F16Weights>;
+  table.lanes[static_cast<int>(DType::kBF16)] = multiply_lanes<BF16Weights>;
+  table.order_lanes = order_lanes;
+}
+
+}  // namespace sampan
