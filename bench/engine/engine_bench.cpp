@@ -1,12 +1,14 @@
 // engine_bench MODEL [STREAMS…]: aggregate decoding speed of the engine without a server: 1, 4, 16 and 64 texts side by side, each with a
-// prompt of its own of 32 tokens and 64 tokens to write. Counted from the moment when every text has its first token.
+// prompt of its own of 32 tokens and 64 tokens to write. What is written after every text has its first token counts.
 #include <fmt/core.h>
 
+#include <algorithm>
 #include <chrono>
 #include <condition_variable>
 #include <cstdio>
 #include <mutex>
 #include <random>
+#include <vector>
 
 #include "base/error.h"
 #include "engine/engine.h"
@@ -22,12 +24,12 @@ using Clock = std::chrono::steady_clock;
 constexpr std::size_t kPrompt = 32;
 constexpr std::int64_t kTokens = 64;
 
-// Notes when a text's first and last tokens came.
+// Notes when a text's tokens came.
 class Stream : public GenerationSink {
  public:
   void on_prompt(const PromptReport&) override {}
   bool on_token(const ScoredToken&) override {
-    if (count++ == 0) first = Clock::now();
+    times.push_back(Clock::now());
     return true;
   }
   void on_finish(FinishReason, const GenerationStats&) override { end(); }
@@ -40,12 +42,10 @@ class Stream : public GenerationSink {
     changed_.wait(lock, [&] { return is_done_; });
   }
 
-  int count = 0;
-  Clock::time_point first{}, last{};
+  std::vector<Clock::time_point> times;
 
  private:
   void end() {
-    last = Clock::now();
     const std::lock_guard lock(mutex_);
     is_done_ = true;
     changed_.notify_all();
@@ -66,10 +66,13 @@ double tokens_per_second(Engine& engine, std::int64_t vocab, int streams, std::m
   Clock::time_point begin{}, end{};
   for (const auto& stream : all) {
     stream->wait();
-    begin = std::max(begin, stream->first);
-    end = std::max(end, stream->last);
+    if (stream->times.empty()) fail(ErrorCode::kInvalidData, "a text without a token");
+    begin = std::max(begin, stream->times.front());
+    end = std::max(end, stream->times.back());
   }
-  return static_cast<double>(streams * (kTokens - 1)) / std::chrono::duration<double>(end - begin).count();
+  std::ptrdiff_t tokens = 0;
+  for (const auto& stream : all) tokens += std::ranges::count_if(stream->times, [&](auto time) { return time > begin; });
+  return static_cast<double>(tokens) / std::chrono::duration<double>(end - begin).count();
 }
 
 void bench(const char* path, const std::vector<int>& streams) {
