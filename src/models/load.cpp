@@ -110,8 +110,9 @@ MemoryPlan plan_memory(const Checkpoint& checkpoint, DType kv_dtype, std::int64_
   }
   plan.packed_expert_bytes = packed_experts_bytes(checkpoint);
   plan.kv_bytes_per_token = c.cache_layers() * kv_page_bytes(c, kv_dtype) / kKvPagePositions;
-  const std::int64_t floats_per_token =
-      4 * c.hidden_size + c.rotary_dim() + attention_floats(c) + 2 * c.intermediate_size + mixture_floats(c);
+  // The last two are the inputs of products once more, as kernels read them (at most floats in another order).
+  const std::int64_t floats_per_token = 4 * c.hidden_size + c.rotary_dim() + attention_floats(c) + 2 * c.intermediate_size +
+                                        mixture_floats(c) + c.hidden_size + c.intermediate_size;
   plan.workspace_bytes = chunk * floats_per_token * static_cast<std::int64_t>(sizeof(float));
   if (c.mla && c.mla->mode != MlaMode::kAbsorbed) plan.workspace_bytes += expanded_scratch_bytes(c);
   return plan;

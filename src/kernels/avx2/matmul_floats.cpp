@@ -14,8 +14,10 @@ namespace {
 // Rows and tokens that share loads; each of their outputs has its 16 lanes in two halves.
 constexpr int kTileTokens = 3;
 static_assert(kTileTokens <= kMaxFloatTileTokens);
-// A single token: rows at a time, so that their sums do not wait for each other.
+// A single token: rows at a time, so that their sums do not wait for each other; but one after the
+// other where they are short, which memory streams better (measured with 1,024 and 3,072 columns).
 constexpr int kSingleRows = 4;
+constexpr std::int64_t kShortRow = 2048;
 // Activations of a tile that stay in the first-level cache while the strip's rows pass by.
 constexpr std::int64_t kTileBytes = 16384;
 
@@ -225,7 +227,11 @@ std::int64_t multiply_groups(Tile& tile, std::int64_t rows) {
 
 template <typename P, int kTokens>
 void multiply_rows(Tile tile, std::int64_t rows) {
-  if constexpr (kTokens == 1) rows = multiply_groups<P, kSingleRows, kTokens>(tile, rows);
+  if constexpr (kTokens == 1) {
+    const bool is_short = tile.columns <= kShortRow;
+    rows = is_short ? multiply_groups<P, 1, kTokens>(tile, rows)
+                    : multiply_groups<P, kSingleRows, kTokens>(tile, rows);
+  }
   rows = multiply_groups<P, P::kTileRows, kTokens>(tile, rows);
   multiply_groups<P, 1, kTokens>(tile, rows);
 }
