@@ -125,6 +125,32 @@ SAMPAN_INLINE inline void add_products(const std::uint8_t* codes, const Stream<F
         });
       });
     });
+  } else if constexpr (F::kRun == 2) {
+    // Two groups of a token at once, so that sums stay in registers: through memory one addition
+    // would wait for the other.
+    unroll<kCount / 2>([&](auto i) SAMPAN_INLINE {
+      constexpr int kI = kFirst + 2 * decltype(i)::value;
+      constexpr int kG = column_group<F::kSub>(kI), kNext = column_group<F::kSub>(kI + 1);
+      stream.template fetch<kI>();
+      stream.template fetch<kI + 1>();
+      __m256i w[2], next[2];
+      unroll<2>([&](auto h) SAMPAN_INLINE {
+        constexpr int kH = decltype(h)::value;
+        w[kH] = Codes::template group<kG>(codes + 32 * kH);
+        next[kH] = Codes::template group<kNext>(codes + 32 * kH);
+      });
+      unroll<kTokens>([&](auto t) SAMPAN_INLINE {
+        constexpr int kT = decltype(t)::value;
+        const __m256i q = broadcast4(x[kT] + 4 * kG), q_next = broadcast4(x[kT] + 4 * kNext);
+        unroll<2>([&](auto h) SAMPAN_INLINE {
+          constexpr int kH = decltype(h)::value;
+          const __m256i run = _mm256_add_epi16(_mm256_maddubs_epi16(w[kH], q),
+                                               _mm256_maddubs_epi16(next[kH], q_next));
+          sums[kT][kH] = _mm256_add_epi32(sums[kT][kH], _mm256_madd_epi16(run, multiplier[kH]));
+          fix_order(sums[kT][kH]);
+        });
+      });
+    });
   } else if constexpr (kCount > F::kRun) {
     add_products<F, Codes, kTokens, kFirst, F::kRun>(codes, stream, x, multiplier, sums);
     add_products<F, Codes, kTokens, kFirst + F::kRun, kCount - F::kRun>(codes, stream, x,
