@@ -28,8 +28,25 @@ struct ByteCodes {
   }
 };
 
-// The bytes that unpack_panel() makes of any codes.
+// What unpack_panel() makes of unsigned codes.
 struct UnpackedCodes : ByteCodes {};
+
+// What it makes of signed codes: (group, 2, 16 rows, 4 columns), the magnitude of each and a mask
+// of its sign. An activation with its bits turned is -q - 1, so that the products of turned ones
+// lack the magnitudes of the negative codes, whose sums follow: (16 rows), 32-bit. A turned bit
+// costs less than a changed sign.
+struct SignCodes {
+  static constexpr int kGroupBytes = 1024 + 64;
+  template <int kG>
+  static __m256i magnitude(const std::uint8_t* p) {
+    return load256(p + 128 * kG);
+  }
+  template <int kG>
+  static __m256i sign(const std::uint8_t* p) {
+    return load256(p + 128 * kG + 64);
+  }
+  static __m256i negative_sums(const std::uint8_t* p) { return load256(p + 1024); }
+};
 
 struct NibbleCodes {
   static constexpr int kGroupBytes = 256;

@@ -1,5 +1,7 @@
 #pragma once
 
+#include <type_traits>
+
 #include "kernels/avx2/matmul_panels.h"
 
 // A PanelJob of one format: panel by panel, tokens in tiles of a few.
@@ -11,7 +13,8 @@ constexpr int kMaxTokens = 4;
 constexpr std::int64_t kUnpackTokens = 16;
 static_assert(kUnpackTokens > kMaxTokens * (kMaxTokens - 2), "tiles of equal size may be smaller");
 // Columns unpacked at a time: with 16 rows they stay in the first-level cache.
-constexpr std::int64_t kUnpackColumns = 1024;
+template <typename F>
+constexpr std::int64_t kUnpackColumns = F::kRun == 0 ? 512 : 1024;
 
 // tokens is in [kSmallest, kLargest].
 template <typename F, typename Codes, int kSmallest, int kLargest>
@@ -42,18 +45,46 @@ void run_all_tokens(PanelRun run, std::int64_t tokens, std::int64_t fetch_bytes)
   }
 }
 
+// As many tokens read a format's codes.
+template <typename F>
+using Unpacked = std::conditional_t<F::kRun == 0, SignCodes, UnpackedCodes>;
+
+inline void store256(std::uint8_t* p, __m256i v) {
+  _mm256_store_si256(reinterpret_cast<__m256i*>(p), v);
+}
+
+// 8 rows of 32 columns.
+template <typename F>
+SAMPAN_INLINE inline void unpack_half(const std::uint8_t* codes, std::uint8_t* out) {
+  if constexpr (F::kRun == 0) {
+    const __m256i ones = _mm256_set1_epi8(1);
+    __m256i negative = _mm256_setzero_si256();
+    unroll<8>([&](auto g) SAMPAN_INLINE {
+      constexpr int kG = decltype(g)::value;
+      const __m256i w = F::Codes::template group<kG>(codes);
+      const __m256i magnitude = _mm256_abs_epi8(w);
+      const __m256i sign = _mm256_cmpgt_epi8(_mm256_setzero_si256(), w);
+      store256(out + 128 * kG, magnitude);
+      store256(out + 128 * kG + 64, sign);
+      negative =
+          _mm256_add_epi16(negative, _mm256_maddubs_epi16(_mm256_and_si256(magnitude, sign), ones));
+    });
+    store256(out + 1024, _mm256_madd_epi16(negative, _mm256_set1_epi16(1)));
+  } else {
+    unroll<8>([&](auto g) SAMPAN_INLINE {
+      constexpr int kG = decltype(g)::value;
+      store256(out + 64 * kG, F::Codes::template group<kG>(codes));
+    });
+  }
+}
+
 template <typename F>
 void unpack_panel(const std::uint8_t* codes, std::int64_t groups, std::uint8_t* out) {
   for (std::int64_t i = 0; i < groups; ++i) {
-    unroll<8>([&](auto g) SAMPAN_INLINE {
-      constexpr int kG = decltype(g)::value;
-      for (int half = 0; half < 2; ++half) {
-        _mm256_store_si256(reinterpret_cast<__m256i*>(out + 64 * kG + 32 * half),
-                           F::Codes::template group<kG>(codes + 32 * half));
-      }
-    });
+    unpack_half<F>(codes, out);
+    unpack_half<F>(codes + 32, out + 32);
     codes += F::Codes::kGroupBytes;
-    out += UnpackedCodes::kGroupBytes;
+    out += Unpacked<F>::kGroupBytes;
   }
 }
 
@@ -61,7 +92,7 @@ void unpack_panel(const std::uint8_t* codes, std::int64_t groups, std::uint8_t* 
 template <typename F>
 void run_unpacked(PanelRun run, std::int64_t tokens, std::uint8_t* bytes) {
   constexpr PanelFormat kFormat = kPanelFormats[static_cast<int>(F::kType)];
-  constexpr std::int64_t kStretch = kUnpackColumns / kFormat.tile_columns;
+  constexpr std::int64_t kStretch = kUnpackColumns<F> / kFormat.tile_columns;
   constexpr std::int64_t kBlockBytes =
       kFormat.tile_columns == 32 ? sizeof(ActivationBlock32) : sizeof(ActivationBlock256);
   const PanelRun all = run;
@@ -75,7 +106,7 @@ void run_unpacked(PanelRun run, std::int64_t tokens, std::uint8_t* bytes) {
     unpack_panel<F>(codes, run.tiles * (kFormat.tile_columns / 32), bytes);
     run.ahead = codes + run.tiles * kFormat.code_bytes;
     const std::int64_t next_bytes = run.tiles * (kFormat.header_bytes + kFormat.code_bytes);
-    run_all_tokens<F, UnpackedCodes, kMaxTokens - 1>(run, tokens, next_bytes);
+    run_all_tokens<F, Unpacked<F>, kMaxTokens - 1>(run, tokens, next_bytes);
   }
 }
 

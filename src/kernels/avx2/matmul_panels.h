@@ -10,8 +10,8 @@
 #include "kernels/matmul_table.h"
 #include "kernels/unroll.h"
 
-// Products of one panel with a few tokens. Of a format F and of Codes, which are F's own or
-// UnpackedCodes. Unsigned codes: maddubs gives 16-bit sums of two
+// Products of one panel with a few tokens. Of a format F and of Codes, which are F's own,
+// UnpackedCodes or SignCodes. Unsigned codes: maddubs gives 16-bit sums of two
 // products, several of which are added before a madd widens them (and multiplies by the sub-scale).
 // Signed ones: |w| times x with w's sign, widened at once.
 namespace sampan {
@@ -64,7 +64,7 @@ class Stream {
   }
 
  private:
-  static constexpr bool kIsFromMemory = !std::is_same_v<Codes, UnpackedCodes>;
+  static constexpr bool kIsFromMemory = std::is_same_v<Codes, typename F::Codes>;
   static constexpr PanelFormat kFormat = kPanelFormats[static_cast<int>(F::kType)];
   // Header and codes of 32 columns.
   static constexpr int kBytes =
@@ -103,7 +103,34 @@ SAMPAN_INLINE inline void add_products(const std::uint8_t* codes, const Stream<F
                                        const std::byte* const (&x)[kTokens],
                                        const __m256i (&multiplier)[2],
                                        __m256i (&sums)[kTokens][2]) {
-  if constexpr (F::kRun == 0) {
+  if constexpr (std::is_same_v<Codes, SignCodes>) {
+    static_assert(kFirst == 0 && kCount == 8);
+    unroll<2>([&](auto h) SAMPAN_INLINE {
+      constexpr int kH = decltype(h)::value;
+      const __m256i lacking =
+          _mm256_madd_epi16(SignCodes::negative_sums(codes + 32 * kH), multiplier[kH]);
+      unroll<kTokens>([&](auto t) SAMPAN_INLINE {
+        __m256i& sum = sums[decltype(t)::value][kH];
+        sum = _mm256_add_epi32(sum, lacking);
+      });
+    });
+    unroll<kCount>([&](auto i) SAMPAN_INLINE {
+      constexpr int kG = column_group<32>(decltype(i)::value);
+      unroll<kTokens>([&](auto t) SAMPAN_INLINE {
+        constexpr int kT = decltype(t)::value;
+        const __m256i q = broadcast4(x[kT] + 4 * kG);
+        unroll<2>([&](auto h) SAMPAN_INLINE {
+          constexpr int kH = decltype(h)::value;
+          const std::uint8_t* const half = codes + 32 * kH;
+          const __m256i turned = _mm256_xor_si256(q, SignCodes::sign<kG>(half));
+          const __m256i products = _mm256_maddubs_epi16(SignCodes::magnitude<kG>(half), turned);
+          sums[kT][kH] =
+              _mm256_add_epi32(sums[kT][kH], _mm256_madd_epi16(products, multiplier[kH]));
+          fix_order(sums[kT][kH]);
+        });
+      });
+    });
+  } else if constexpr (F::kRun == 0) {
     unroll<kCount>([&](auto i) SAMPAN_INLINE {
       constexpr int kG = column_group<32>(kFirst + decltype(i)::value);
       stream.template fetch<kFirst + decltype(i)::value>();
