@@ -14,10 +14,9 @@ namespace {
 // Rows and tokens that share loads; each of their outputs has its 16 lanes in two halves.
 constexpr int kTileTokens = 3;
 static_assert(kTileTokens <= kMaxFloatTileTokens);
-// A single token: rows at a time, so that their sums do not wait for each other; but one after the
-// other where they are short, which memory streams better (measured with 1,024 and 3,072 columns).
+// A single token: rows at a time, a part of the job apart. Their sums do not wait for each other,
+// and memory gives several streams sooner than one.
 constexpr int kSingleRows = 4;
-constexpr std::int64_t kShortRow = 2048;
 // Activations of a tile that stay in the first-level cache while the strip's rows pass by.
 constexpr std::int64_t kTileBytes = 16384;
 
@@ -72,7 +71,9 @@ struct Tile {
   bool last;     // folds the lanes into y
   float* y;
   std::int64_t y_stride;
-  bool fetch;  // the next rows from memory
+  std::int64_t y_step = 1;  // from a row's output to the next
+  bool fetch;               // weights from memory
+  std::int64_t ahead = 0;   // bytes from a row to what is fetched meanwhile
 };
 
 SAMPAN_INLINE inline float fold(__m256 low, __m256 high) {
@@ -102,10 +103,10 @@ struct Padded {
 
 // Two steps of the rows that come after these.
 template <typename P, int kRows>
-SAMPAN_INLINE inline void fetch_next_rows(const std::byte* const (&w)[kRows], std::int64_t w_stride,
+SAMPAN_INLINE inline void fetch_next_rows(const std::byte* const (&w)[kRows], std::int64_t ahead,
                                           std::int64_t k) {
   unroll<kRows>([&](auto r) SAMPAN_INLINE {
-    const std::byte* next = w[decltype(r)::value] + kRows * w_stride + k * P::kBytes;
+    const std::byte* next = w[decltype(r)::value] + ahead + k * P::kBytes;
     for (int line = 0; line < 2 * P::kColumns * P::kBytes; line += 64) {
       _mm_prefetch(next + line, _MM_HINT_T0);
     }
@@ -171,7 +172,7 @@ SAMPAN_INLINE inline void multiply_halves(const Tile& tile) {
   std::int64_t k = 0;
   if (tile.fetch && kFirst == 0) {
     for (; k + 2 * P::kColumns <= whole; k += 2 * P::kColumns) {
-      fetch_next_rows<P, kRows>(w, tile.w_stride, k);
+      fetch_next_rows<P, kRows>(w, tile.ahead, k);
       add_step(w, x, k);
       add_step(w, x, k + P::kColumns);
     }
@@ -207,7 +208,8 @@ template <typename P, int kRows, int kTokens>
   for (int t = 0; t < kTokens; ++t) {
     for (int r = 0; r < kRows; ++r) {
       const float* kept = tile.lanes + (r * kTokens + t) * kLanes;
-      tile.y[t * tile.y_stride + r] = fold(_mm256_load_ps(kept), _mm256_load_ps(kept + 8));
+      tile.y[t * tile.y_stride + r * tile.y_step] =
+          fold(_mm256_load_ps(kept), _mm256_load_ps(kept + 8));
     }
   }
 }
@@ -216,6 +218,7 @@ template <typename P, int kRows, int kTokens>
 // rows that are left.
 template <typename P, int kRows, int kTokens>
 std::int64_t multiply_groups(Tile& tile, std::int64_t rows) {
+  tile.ahead = kRows * tile.w_stride;
   for (; rows >= kRows; rows -= kRows) {
     multiply_tile<P, kRows, kTokens>(tile);
     tile.w += kRows * tile.w_stride;
@@ -225,13 +228,31 @@ std::int64_t multiply_groups(Tile& tile, std::int64_t rows) {
   return rows;
 }
 
+// As multiply_groups for a single token, each row of a group from a stream of rows of its own.
+template <typename P>
+std::int64_t multiply_streams(Tile& tile, std::int64_t rows) {
+  const std::int64_t length = rows / kSingleRows;
+  Tile group = tile;
+  group.w_stride = length * tile.w_stride;
+  group.y_step = length;
+  group.ahead = tile.w_stride;
+  for (std::int64_t i = 0; i < length; ++i) {
+    // At a stream's end that of the next job, which comes after all of these rows.
+    if (i == length - 1) group.ahead = (rows - i) * tile.w_stride;
+    multiply_tile<P, kSingleRows, 1>(group);
+    group.w += tile.w_stride;
+    group.lanes += kSingleRows * kLanes;
+    ++group.y;
+  }
+  tile.w += kSingleRows * length * tile.w_stride;
+  tile.lanes += kSingleRows * length * kLanes;
+  tile.y += kSingleRows * length;
+  return rows - kSingleRows * length;
+}
+
 template <typename P, int kTokens>
 void multiply_rows(Tile tile, std::int64_t rows) {
-  if constexpr (kTokens == 1) {
-    const bool is_short = tile.columns <= kShortRow;
-    rows = is_short ? multiply_groups<P, 1, kTokens>(tile, rows)
-                    : multiply_groups<P, kSingleRows, kTokens>(tile, rows);
-  }
+  if constexpr (kTokens == 1) rows = multiply_streams<P>(tile, rows);
   rows = multiply_groups<P, P::kTileRows, kTokens>(tile, rows);
   multiply_groups<P, 1, kTokens>(tile, rows);
 }
