@@ -20,6 +20,8 @@ constexpr auto kSpinTime = std::chrono::microseconds(100);
 void pause() {
 #if defined(__x86_64__)
   __builtin_ia32_pause();
+#elif defined(__aarch64__)
+  asm volatile("isb");  // waits for some tens of cycles; yield does nothing on most cores
 #endif
 }
 

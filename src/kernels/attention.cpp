@@ -7,7 +7,7 @@
 #include "kernels/attention_driver.h"
 #include "kernels/attention_tiles.h"
 #include "kernels/cache_codes.h"
-#include "kernels/isa.h"
+#include "kernels/isa_tables.h"
 #include "kernels/lanes.h"
 #include "kernels/ops_table.h"
 
@@ -165,17 +165,7 @@ void store_head(const KvLayout& layout, const float* k, const float* v, std::int
 
 }  // namespace
 
-const AttentionTable& attention_table(Isa isa) {
-  switch (isa) {
-    case Isa::kReference:
-      return attention_table_reference();
-    case Isa::kAvx2:
-      return attention_table_avx2();
-    case Isa::kAvx512:
-      return attention_table_avx512();
-  }
-  return attention_table_reference();
-}
+const AttentionTable& attention_table(Isa isa) { return isa_tables(isa).attention(); }
 
 const AttentionTable& active_attention_table() {
   static const AttentionTable& table = attention_table(active_isa());

@@ -86,6 +86,7 @@ struct AttentionTable {
 const AttentionTable& attention_table_reference();
 const AttentionTable& attention_table_avx2();
 const AttentionTable& attention_table_avx512();
+const AttentionTable& attention_table_neon();
 
 // The table of an instruction set that isa_supported().
 const AttentionTable& attention_table(Isa isa);

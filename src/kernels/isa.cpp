@@ -1,36 +1,54 @@
 #include "kernels/isa.h"
 
-#if defined(__x86_64__)
-#include <cpuid.h>
-#endif
-
 #include <cstdlib>
-#include <string>
 
 #include "base/error.h"
+#include "kernels/attention_table.h"
+#include "kernels/isa_tables.h"
+#include "kernels/matmul_table.h"
+#include "kernels/ops_table.h"
+#include "kernels/pack_table.h"
+#include "kernels/peaks.h"
 
 namespace sampan {
 namespace {
 
-constexpr Isa kAll[] = {Isa::kReference, Isa::kAvx2, Isa::kAvx512};
+constexpr IsaTables kReferenceTables = {.isa = Isa::kReference,
+                                        .supported = [] { return true; },
+                                        .matmul = matmul_table_reference,
+                                        .matmul_base = matmul_table_reference,
+                                        .ops = ops_table_reference,
+                                        .attention = attention_table_reference,
+                                        .pack = pack_table_reference,
+                                        .peaks = peak_table_reference};
+
+const IsaTables* find_supported(Isa isa) {
+  if (isa == Isa::kReference) return &kReferenceTables;
+  for (const IsaTables& tables : processor_tables()) {
+    if (tables.isa == isa) return tables.supported() ? &tables : nullptr;
+  }
+  return nullptr;
+}
+
+Isa best_supported() {
+  Isa best = Isa::kReference;
+  for (const IsaTables& tables : processor_tables()) {
+    if (tables.supported()) best = tables.isa;
+  }
+  return best;
+}
 
 Isa choose() {
   const char* forced = std::getenv("SAMPAN_ISA");
-  if (forced == nullptr || *forced == '\0') {
-    Isa best = Isa::kReference;
-    for (const Isa isa : kAll) {
-      if (isa_supported(isa)) best = isa;
-    }
-    return best;
-  }
-  for (const Isa isa : kAll) {
+  if (forced == nullptr || *forced == '\0') return best_supported();
+  for (const Isa isa : kAllIsas) {
     if (isa_name(isa) != forced) continue;
     if (!isa_supported(isa)) {
       fail(ErrorCode::kInvalidArgument, "SAMPAN_ISA={}: this machine does not have it", forced);
     }
     return isa;
   }
-  fail(ErrorCode::kInvalidArgument, "SAMPAN_ISA={}: not one of reference, avx2, avx512", printable(forced));
+  fail(ErrorCode::kInvalidArgument, "SAMPAN_ISA={}: not one of reference, avx2, avx512, neon", printable(forced));
 }
 
 }  // namespace
@@ -40,48 +58,17 @@ std::string_view isa_name(Isa isa) {
     case Isa::kReference: return "reference";
     case Isa::kAvx2: return "avx2";
     case Isa::kAvx512: return "avx512";
+    case Isa::kNeon: return "neon";
   }
   return "unknown";
 }
 
-#if defined(__x86_64__)
-namespace {
+bool isa_supported(Isa isa) { return find_supported(isa) != nullptr; }
 
-// clang 14's __builtin_cpu_supports does not know the name.
-bool has_f16c() {
-  unsigned a = 0, b = 0, c = 0, d = 0;
-  return __get_cpuid(1, &a, &b, &c, &d) != 0 && (c & bit_F16C) != 0;
-}
-
-}  // namespace
-#endif
-
-bool isa_supported(Isa isa) {
-#if defined(__x86_64__)
-  __builtin_cpu_init();
-  const bool avx2 = __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma") &&
-                    has_f16c();
-  switch (isa) {
-    case Isa::kReference: return true;
-    case Isa::kAvx2: return avx2;
-    case Isa::kAvx512:
-      return avx2 && __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") &&
-             __builtin_cpu_supports("avx512vl") && __builtin_cpu_supports("avx512dq") &&
-             __builtin_cpu_supports("avx512vnni") && __builtin_cpu_supports("avx512vbmi");
-  }
-  return false;
-#else
-  return isa == Isa::kReference;
-#endif
-}
-
-bool has_bf16_products() {
-#if defined(__x86_64__)
-  __builtin_cpu_init();
-  return isa_supported(Isa::kAvx512) && __builtin_cpu_supports("avx512bf16");
-#else
-  return false;
-#endif
+const IsaTables& isa_tables(Isa isa) {
+  const IsaTables* const tables = find_supported(isa);
+  SAMPAN_CHECK(tables != nullptr);
+  return *tables;
 }
 
 Isa active_isa() {

@@ -2,8 +2,8 @@
 
 namespace sampan {
 
-// Elementary functions with one definition for every instruction set (reference/math.cpp; avx2 and
-// avx512 evaluate the same polynomial with the same operations). Thread-safe, no errors.
+// Elementary functions with one definition for every instruction set (reference/math.cpp; the
+// others evaluate the same polynomial with the same operations). Thread-safe, no errors.
 
 // e^x in float, within 1 ulp: n = round(x / ln 2), r = x - n ln 2 with ln 2 in two parts by fma, a
 // polynomial of degree 6 in r by fma (Horner), n added to the exponent bits. 1 for 0, NaN for NaN,

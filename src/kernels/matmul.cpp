@@ -6,6 +6,7 @@
 #include <vector>
 
 #include "base/error.h"
+#include "kernels/isa_tables.h"
 #include "kernels/job_runs.h"
 #include "kernels/lanes.h"
 #include "kernels/matmul_table.h"
@@ -243,18 +244,7 @@ void check_task(const MatmulTask& task, const Activations& x) {
 
 }  // namespace
 
-const MatmulTable& matmul_table(Isa isa) {
-  SAMPAN_CHECK(isa_supported(isa));
-  switch (isa) {
-    case Isa::kAvx512:
-      return matmul_table_avx512();
-    case Isa::kAvx2:
-      return matmul_table_avx2();
-    case Isa::kReference:
-      break;
-  }
-  return matmul_table_reference();
-}
+const MatmulTable& matmul_table(Isa isa) { return isa_tables(isa).matmul(); }
 
 ActivationKind activation_kind(DType weights) {
   switch (weights) {

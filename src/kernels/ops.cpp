@@ -3,7 +3,7 @@
 #include <algorithm>
 
 #include "base/error.h"
-#include "kernels/isa.h"
+#include "kernels/isa_tables.h"
 #include "kernels/math.h"
 #include "kernels/ops_table.h"
 
@@ -44,17 +44,7 @@ void rotate(decltype(OpsTable::rope_half) rope, float* x, std::int64_t tokens, s
 
 }  // namespace
 
-const OpsTable& ops_table(Isa isa) {
-  switch (isa) {
-    case Isa::kReference:
-      return ops_table_reference();
-    case Isa::kAvx2:
-      return ops_table_avx2();
-    case Isa::kAvx512:
-      return ops_table_avx512();
-  }
-  return ops_table_reference();
-}
+const OpsTable& ops_table(Isa isa) { return isa_tables(isa).ops(); }
 
 const OpsTable& active_ops_table() {
   static const OpsTable& table = ops_table(active_isa());

@@ -33,6 +33,7 @@ struct OpsTable {
 const OpsTable& ops_table_reference();
 const OpsTable& ops_table_avx2();
 const OpsTable& ops_table_avx512();
+const OpsTable& ops_table_neon();
 
 // The table of an instruction set that isa_supported().
 const OpsTable& ops_table(Isa isa);

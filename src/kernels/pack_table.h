@@ -35,6 +35,7 @@ struct PackTable {
 const PackTable& pack_table_reference();
 const PackTable& pack_table_avx2();
 const PackTable& pack_table_avx512();
+const PackTable& pack_table_neon();
 
 // The table of an instruction set that this machine supports (CHECK).
 const PackTable& pack_table(Isa isa);

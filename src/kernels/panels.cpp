@@ -6,6 +6,7 @@
 
 #include "base/error.h"
 #include "base/memory.h"
+#include "kernels/isa_tables.h"
 #include "kernels/job_runs.h"
 #include "kernels/pack_table.h"
 
@@ -103,18 +104,7 @@ const PackTable& active_pack_table() {
 
 }  // namespace
 
-const PackTable& pack_table(Isa isa) {
-  SAMPAN_CHECK(isa_supported(isa));
-  switch (isa) {
-    case Isa::kAvx512:
-      return pack_table_avx512();
-    case Isa::kAvx2:
-      return pack_table_avx2();
-    case Isa::kReference:
-      break;
-  }
-  return pack_table_reference();
-}
+const PackTable& pack_table(Isa isa) { return isa_tables(isa).pack(); }
 
 const PanelFormat& panel_format(DType dtype) {
   const PanelFormat& format = kPanelFormats[static_cast<int>(dtype)];

@@ -6,7 +6,7 @@
 #include <cstring>
 
 #include "base/clock.h"
-#include "kernels/isa.h"
+#include "kernels/isa_tables.h"
 #include "tensor/tensor.h"
 
 namespace sampan {
@@ -14,15 +14,6 @@ namespace {
 
 constexpr std::int64_t kStreamBytes = std::int64_t{512} << 20;
 constexpr std::int64_t kStreamPiece = std::int64_t{4} << 20;
-
-const PeakTable& active_peak_table() {
-  switch (active_isa()) {
-    case Isa::kAvx512: return peak_table_avx512();
-    case Isa::kAvx2: return peak_table_avx2();
-    case Isa::kReference: break;
-  }
-  return peak_table_reference();
-}
 
 // The fastest of several tries: a peak is what nothing disturbed.
 template <typename Body>
@@ -56,7 +47,7 @@ double product_rate(ThreadPool& pool, Rounds rounds, std::int64_t macs_per_round
 }  // namespace
 
 MachinePeaks measure_peaks(ThreadPool& pool) {
-  const PeakTable& table = active_peak_table();
+  const PeakTable& table = isa_tables(active_isa()).peaks();
   MachinePeaks peaks;
   {
     Buffer buffer(static_cast<std::size_t>(kStreamBytes));
@@ -70,8 +61,8 @@ MachinePeaks measure_peaks(ThreadPool& pool) {
   peaks.int8_macs_per_second = product_rate(pool, table.int8_rounds, table.int8_macs_per_round);
   peaks.float_macs_per_second = product_rate(pool, table.float_rounds, table.float_macs_per_round);
   peaks.bf16_macs_per_second = peaks.float_macs_per_second;
-  if (active_isa() == Isa::kAvx512 && has_bf16_products()) {
-    peaks.bf16_macs_per_second = product_rate(pool, bf16_rounds_avx512, 2 * table.float_macs_per_round);
+  if (table.bf16_rounds != nullptr && has_bf16_products()) {
+    peaks.bf16_macs_per_second = product_rate(pool, table.bf16_rounds, 2 * table.float_macs_per_round);
   }
   return peaks;
 }

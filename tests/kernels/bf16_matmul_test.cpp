@@ -7,6 +7,7 @@
 #include <vector>
 
 #include "kernels/attention_test_data.h"
+#include "kernels/isa_tables.h"
 #include "kernels/matmul.h"
 #include "kernels/matmul_table.h"
 #include "tensor/half.h"
@@ -24,8 +25,12 @@ struct Table {
 
 std::vector<Table> tables() {
   std::vector<Table> all;
-  for (const Isa isa : supported_isas()) all.push_back({isa_name(isa).data(), &matmul_table(isa)});
-  if (isa_supported(Isa::kAvx512)) all.push_back({"avx512 base", &matmul_table_avx512_base()});
+  for (const Isa isa : supported_isas()) {
+    const MatmulTable& table = matmul_table(isa);
+    const MatmulTable& base = isa_tables(isa).matmul_base();
+    all.push_back({isa_name(isa).data(), &table});
+    if (&base != &table) all.push_back({isa_name(isa).data(), &base});
+  }
   return all;
 }
 

@@ -198,7 +198,7 @@ TEST_P(OpsTest, EveryHalfIsRoundedTo) {
   for (std::size_t i = 0; i < x.size(); ++i) ASSERT_EQ(narrowed[i], float_to_f16(x[i])) << x[i];
 }
 
-INSTANTIATE_TEST_SUITE_P(Isas, OpsTest, ::testing::Values(Isa::kReference, Isa::kAvx2, Isa::kAvx512),
+INSTANTIATE_TEST_SUITE_P(Isas, OpsTest, ::testing::ValuesIn(kAllIsas),
                          [](const auto& param_info) {
                            return std::string(isa_name(param_info.param));
                          });

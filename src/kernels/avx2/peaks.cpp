@@ -49,7 +49,7 @@ float float_rounds(std::int64_t count) {
   return _mm256_cvtss_f32(sums[0]);
 }
 
-constexpr PeakTable kTable = {sum_bytes, int8_rounds, 32 * kChains, float_rounds, 8 * kChains};
+constexpr PeakTable kTable = {sum_bytes, int8_rounds, 32 * kChains, float_rounds, 8 * kChains, nullptr};
 
 }  // namespace
 

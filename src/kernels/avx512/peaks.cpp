@@ -44,7 +44,8 @@ float float_rounds(std::int64_t count) {
   return _mm512_cvtss_f32(sums[0]);
 }
 
-constexpr PeakTable kTable = {sum_bytes, int8_rounds, 64 * kChains, float_rounds, 16 * kChains};
+constexpr PeakTable kTable = {sum_bytes,    int8_rounds,  64 * kChains,
+                              float_rounds, 16 * kChains, bf16_rounds_avx512};
 
 }  // namespace
 

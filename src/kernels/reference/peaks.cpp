@@ -37,7 +37,7 @@ float float_rounds(std::int64_t count) {
   return total;
 }
 
-constexpr PeakTable kTable = {sum_bytes, int8_rounds, 8, float_rounds, 8};
+constexpr PeakTable kTable = {sum_bytes, int8_rounds, 8, float_rounds, 8, nullptr};
 
 }  // namespace
 
