@@ -211,8 +211,9 @@ class ClassPatternReader {
     if (c == 'n') return U'\n';
     if (c == 't') return U'\t';
     const bool alphanumeric = (c >= '0' && c <= '9') || ((c | 0x20) >= 'a' && (c | 0x20) <= 'z');
-    if (alphanumeric || c < 0x20 || c == 0x7F) return std::nullopt;
-    return static_cast<char32_t>(c);
+    const auto code = static_cast<unsigned char>(c);
+    if (alphanumeric || code < 0x20 || code >= 0x7F) return std::nullopt;
+    return code;
   }
 
   std::optional<std::size_t> read_quantifier() {

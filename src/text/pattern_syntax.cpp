@@ -119,7 +119,8 @@ class Translator {
       return properties(2, known_members("Nd"), c == 'D', in_bracket, *property_mask("Nd"));
     if (c == 'x') return hex_escape();
     if (c == 'u') return unicode_escape();
-    if (is_alphanumeric(c) || c < 0x20 || c == 0x7F) refuse(rest_.substr(0, 2));
+    const auto code = static_cast<unsigned char>(c);
+    if (is_alphanumeric(c) || code < 0x20 || code >= 0x7F) refuse(rest_.substr(0, 2));
     copy(2);
   }
 
