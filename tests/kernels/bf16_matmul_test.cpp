@@ -69,6 +69,29 @@ WeightMatrix matrix_of(const std::vector<std::uint16_t>& bits, std::int64_t rows
   return w;
 }
 
+// Subnormal activations and weights are zero, but not sums of lanes.
+TEST(Bf16Matmul, LanesAddUpToSubnormalNumbers) {
+  ThreadPool pool(2);
+  constexpr std::int64_t kColumns = 32;
+  std::vector<std::uint16_t> bits(kMostRows * kColumns);
+  for (std::int64_t r = 0; r < kMostRows; ++r) {
+    bits[static_cast<std::size_t>(r * kColumns)] = float_to_bf16(0x1.8p-126f);
+    bits[static_cast<std::size_t>(r * kColumns + 6)] = float_to_bf16(-0x1p-126f);
+  }
+  const std::vector<float> x(kMostTokens * kColumns, 1.0f);
+  const WeightMatrix w = matrix_of(bits, kMostRows, kColumns, pool);
+  for (const std::int64_t tokens : {1, 2, 33}) {
+    Activations activations;
+    activations.set(x.data(), tokens, kColumns);
+    activations.require(ActivationKind::kBf16, pool);
+    for (const Table& table : tables()) {
+      std::vector<float> y(static_cast<std::size_t>(tokens * kMostRows));
+      matmul_with_table(*table.table, w, activations, y.data(), kMostRows, pool);
+      for (const float value : y) ASSERT_EQ(value, 0x1p-127f) << table.name;
+    }
+  }
+}
+
 TEST(Bf16Matmul, EveryTableGivesTheContractsBits) {
   ThreadPool pool(2);
   for (const std::int64_t columns : {1, 2, 31, 32, 33, 64, 95, 1024, 5000}) {

@@ -28,6 +28,9 @@ struct Lanes {
   static constexpr int kColumns = kLanes;
   static constexpr int kParts = 1;
   static constexpr int kXBytes = 4;
+  struct FoldMode {
+    FoldMode() {}
+  };
   template <int kPart>
   static __m256 load_x(const std::byte* p) {
     return _mm256_loadu_ps(reinterpret_cast<const float*>(p));
@@ -41,13 +44,24 @@ struct Exact : Lanes {
     return W::widen(p);
   }
 };
-// A lane takes two columns, the odd one first, as vdpbf16ps does.
+// Bits of the processor's mode.
+constexpr unsigned kSubnormalsAreZero = 0x8040;
+
+// A lane takes two columns, the odd one first, as vdpbf16ps does, for which subnormal numbers are
+// zero; for the sums of lanes they are not.
 struct BF16Pairs {
   static constexpr int kTileRows = 2;
   static constexpr int kColumns = 2 * kLanes;
   static constexpr int kParts = 2;
   static constexpr int kBytes = 2;
   static constexpr int kXBytes = 2;
+  struct FoldMode {
+    FoldMode() { _mm_setcsr(mode & ~kSubnormalsAreZero); }
+    ~FoldMode() { _mm_setcsr(mode); }
+    FoldMode(const FoldMode&) = delete;
+    FoldMode& operator=(const FoldMode&) = delete;
+    const unsigned mode = _mm_getcsr();
+  };
   template <int kPart>
   static __m256 load_w(const std::byte* p) {
     const __m256i bits = _mm256_loadu_si256(reinterpret_cast<const __m256i*>(p));
@@ -196,6 +210,18 @@ SAMPAN_INLINE inline void multiply_halves(const Tile& tile) {
 // half fit the 16 registers.
 constexpr int kMostAtOnce = 6;
 
+// Out of line, so that no sum moves to where the processor's mode is another.
+template <int kRows, int kTokens>
+[[gnu::noinline]] void fold_tile(const Tile& tile) {
+  for (int t = 0; t < kTokens; ++t) {
+    for (int r = 0; r < kRows; ++r) {
+      const float* kept = tile.lanes + (r * kTokens + t) * kLanes;
+      tile.y[t * tile.y_stride + r * tile.y_step] =
+          fold(_mm256_load_ps(kept), _mm256_load_ps(kept + 8));
+    }
+  }
+}
+
 template <typename P, int kRows, int kTokens>
 [[gnu::noinline]] void multiply_tile(const Tile& tile) {
   if constexpr (kRows * kTokens <= kMostAtOnce) {
@@ -205,13 +231,8 @@ template <typename P, int kRows, int kTokens>
     multiply_halves<P, kRows, kTokens, 1, 1>(tile);
   }
   if (!tile.last) return;
-  for (int t = 0; t < kTokens; ++t) {
-    for (int r = 0; r < kRows; ++r) {
-      const float* kept = tile.lanes + (r * kTokens + t) * kLanes;
-      tile.y[t * tile.y_stride + r * tile.y_step] =
-          fold(_mm256_load_ps(kept), _mm256_load_ps(kept + 8));
-    }
-  }
+  const typename P::FoldMode mode;
+  fold_tile<kRows, kTokens>(tile);
 }
 
 // Rows in groups of kRows with kTokens tokens, along one stretch. Moves the tile on; returns the
@@ -310,7 +331,6 @@ void multiply_floats(const FloatJob& job) {
 
 // As vdpbf16ps does whatever the mode of the processor: subnormal numbers are zero.
 void multiply_pairs(const FloatJob& job) {
-  constexpr unsigned kSubnormalsAreZero = 0x8040;
   const unsigned mode = _mm_getcsr();
   _mm_setcsr(mode | kSubnormalsAreZero);
   multiply_floats<BF16Pairs>(job);
