@@ -2,6 +2,7 @@
 
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <cmath>
 #include <filesystem>
 #include <limits>
@@ -10,6 +11,7 @@
 #include "base/error.h"
 #include "engine/calibration.h"
 #include "kernels/matmul.h"
+#include "models/gguf_export.h"
 #include "models/load.h"
 
 namespace sampan {
@@ -203,6 +205,20 @@ TEST_F(MixtureCompensatorTest, StackedExpertsMeetSeveralInputs) {
       {"blk.0.ffn_up_exps.weight", c.moe->experts * c.moe->intermediate_size, c.hidden_size}));
   EXPECT_FALSE(some.can_compensate(
       {"blk.0.ffn_down_exps.weight", c.moe->experts * c.hidden_size, c.moe->intermediate_size}));
+}
+
+TEST_F(MixtureCompensatorTest, WhatIsNotCompensatedIsNamed) {
+  const Checkpoint checkpoint(std::filesystem::path(SAMPAN_TEST_DATA) /
+                              "models/qwen3moe_q4_0.gguf");
+  const std::vector<std::string> names =
+      GgufExport(checkpoint, {DType::kQ8_0, false}).uncompensated(compensator(1 << 30));
+  const auto has = [&](const char* name) {
+    return std::find(names.begin(), names.end(), name) != names.end();
+  };
+  EXPECT_TRUE(has("token_embd.weight"));
+  EXPECT_TRUE(has("blk.0.ffn_down_exps.weight"));
+  EXPECT_FALSE(has("blk.0.attn_q.weight"));
+  EXPECT_FALSE(has("blk.0.ffn_norm.weight"));
 }
 
 }  // namespace
