@@ -2,7 +2,8 @@
 """What each block type costs in quality: quantises a model to every type and measures perplexity and divergence from it.
 
     python3 tools/quality_of_types.py build/release/apps/sampan/sampan nano models/nano/heldout.txt --output bench/results/NAME.md
-    …  --calibrate OTHER.txt      each type a second time, its errors weighed by what the model's columns see in that text
+    …  --calibrate OTHER.txt      each type a second time, its errors weighed by what the model's columns see in that text, and a third
+                               time, compensated as well
 
 Standard library only.
 """
@@ -56,6 +57,7 @@ def main():
         ways = [("", [])]
         if options.calibrate:
             ways.append((", calibrated", ["--calibrate", options.calibrate]))
+            ways.append((", compensated", ["--calibrate", options.calibrate, "--compensate"]))
         for name, (suffix, arguments) in itertools.product(TYPES, ways):
             output = pathlib.Path(folder) / f"{name}.gguf"
             run(options.binary, "quantize", options.model, "--to", name, "--output", output, *arguments)

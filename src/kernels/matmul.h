@@ -133,6 +133,8 @@ class Activations {
 
   std::int64_t rows() const { return rows_; }
   std::int64_t columns() const { return columns_; }
+  // A number for what was set last, that of no other content of any Activations.
+  std::uint64_t content() const { return content_; }
   // Null for rows of another's until require(kFloat).
   const float* floats() const { return x_; }
   // kBf16: row-major BF16. Else (rows, columns) int8; scales (rows, columns / width) float; sums:
@@ -151,6 +153,7 @@ class Activations {
   const float* x_ = nullptr;
   std::int64_t rows_ = 0;
   std::int64_t columns_ = 0;
+  std::uint64_t content_ = 0;
   Activations* source_ = nullptr;
   std::span<const std::int32_t> source_rows_;
   struct Forms;

@@ -6,6 +6,7 @@
 
 #include "base/error.h"
 #include "kernels/block_codec.h"
+#include "kernels/block_codes.h"
 #include "models/family.h"
 #include "models/rope.h"
 
@@ -13,6 +14,8 @@ namespace sampan {
 namespace {
 
 constexpr std::int64_t kPieceRows = 256;
+// Of a compensated matrix, whose factor passes by once a piece.
+constexpr std::int64_t kCompensatedRows = 1024;
 constexpr std::string_view kGgufLayer = "blk.";
 
 // general.file_type as peers number whole-file types.
@@ -95,6 +98,15 @@ bool needs_more_bits(const std::string& name, std::int64_t layers) {
   return layer < eighth || layer >= 7 * layers / 8 || (layer - eighth) % 3 == 2;
 }
 
+bool is_embedding_or_head(const std::string& name) { return name == "output.weight" || name == "token_embd.weight"; }
+
+// Whether a tensor's elements become codes.
+bool is_rounded_matrix(DType type, const TensorView& source) { return has_codes(type) && source.dtype != type; }
+
+Compensator::Matrix matrix_of(const std::string& stored_name, const TensorView& source) {
+  return {stored_name, source.rows(), source.columns()};
+}
+
 }  // namespace
 
 std::optional<MatrixTypes> matrix_types_named(std::string_view name) {
@@ -174,34 +186,60 @@ void GgufExport::write_metadata(GgufWriter& writer) const {
   writer.add_u32("general.file_type", file_type(types_));
 }
 
-void GgufExport::write_tensors(GgufWriter& writer, ThreadPool& pool, const Importance* importance, const Progress& progress) const {
+std::vector<std::string> GgufExport::write_tensors(GgufWriter& writer, ThreadPool& pool, const Calibration& calibration,
+                                                   const Progress& progress) const {
   const ModelConfig& c = checkpoint_.config();
   const bool has_divisors = checkpoint_.files().gguf() == nullptr && c.rope.type == RopeType::kLlama3;
+  Compensator* const compensator = calibration.compensator;
   std::int64_t total = 0;
+  std::vector<Compensator::Matrix> compensated;
   for (const Item& item : items_) {
     writer.add_tensor(item.name, item.type, item.source.shape);
     total += item.source.bytes();
+    if (compensator != nullptr && is_compensated(item, *compensator)) compensated.push_back(matrix_of(item.stored_name, item.source));
   }
   if (has_divisors) writer.add_tensor("rope_freqs.weight", DType::kF32, {c.head_dim / 2});
+  if (compensator != nullptr) compensator->expect(std::move(compensated));
   std::int64_t done = 0;
+  std::vector<std::string> unmet;
   for (const Item& item : items_) {
-    write_item(item, importance, writer, pool);
+    const bool asks = compensator != nullptr && is_compensated(item, *compensator);
+    const Compensation* const compensation = asks ? compensator->next() : nullptr;
+    if (asks && compensation == nullptr) unmet.push_back(item.name);
+    write_item(item, calibration.importance, compensation, writer, pool);
     done += item.source.bytes();
     progress(done, total);
   }
   if (has_divisors) writer.write(std::as_bytes(std::span<const float>(llama3_divisors(c))));
+  return unmet;
 }
 
-void GgufExport::write_item(const Item& item, const Importance* importance, GgufWriter& writer, ThreadPool& pool) const {
+bool GgufExport::is_compensated(const Item& item, const Compensator& compensator) const {
+  return is_rounded_matrix(item.type, item.source) && !is_embedding_or_head(item.name) &&
+         compensator.can_compensate(matrix_of(item.stored_name, item.source));
+}
+
+std::vector<std::string> GgufExport::uncompensated(const Compensator& compensator) const {
+  std::vector<std::string> names;
+  for (const Item& item : items_) {
+    if (is_rounded_matrix(item.type, item.source) && !is_compensated(item, compensator)) names.push_back(item.name);
+  }
+  return names;
+}
+
+void GgufExport::write_item(const Item& item, const Importance* importance, const Compensation* compensation, GgufWriter& writer,
+                            ThreadPool& pool) const {
   const std::int64_t rows = item.source.rows();
   const std::int64_t columns = item.source.columns();
   const std::int64_t in_bytes = row_bytes(item.source.dtype, columns);
   const std::int64_t out_bytes = row_bytes(item.type, columns);
+  const std::int64_t piece_rows = std::min(rows, compensation != nullptr ? kCompensatedRows : kPieceRows);
   std::vector<float> weights;
   if (importance != nullptr) weights = importance->of(item.stored_name, columns);
-  std::vector<std::byte> piece(static_cast<std::size_t>(kPieceRows * out_bytes));
-  for (std::int64_t first = 0; first < rows; first += kPieceRows) {
-    const std::int64_t count = std::min(kPieceRows, rows - first);
+  std::vector<std::byte> piece(static_cast<std::size_t>(piece_rows * out_bytes));
+  std::vector<float> to_compensate(compensation != nullptr ? static_cast<std::size_t>(piece_rows * columns) : 0);
+  for (std::int64_t first = 0; first < rows; first += piece_rows) {
+    const std::int64_t count = std::min(piece_rows, rows - first);
     pool.parallel_for(count, [&](std::int64_t i, int) {
       const std::int64_t row = item.permuted_heads == 0 ? first + i : published_row(first + i, rows, item.permuted_heads);
       const std::byte* source = item.source.data + row * in_bytes;
@@ -210,10 +248,15 @@ void GgufExport::write_item(const Item& item, const Importance* importance, Gguf
         std::copy(source, source + in_bytes, out);
         return;
       }
+      if (compensation != nullptr) {
+        dequantize_row(item.source.dtype, source, columns, to_compensate.data() + i * columns);
+        return;
+      }
       std::vector<float> values(static_cast<std::size_t>(columns));
       dequantize_row(item.source.dtype, source, columns, values.data());
       quantize_row(item.type, values.data(), columns, weights.empty() ? nullptr : weights.data(), out);
     });
+    if (compensation != nullptr) compensation->quantize_rows(item.type, to_compensate.data(), count, piece.data(), pool);
     writer.write(std::span<const std::byte>(piece.data(), static_cast<std::size_t>(count * out_bytes)));
   }
 }

@@ -201,6 +201,14 @@ class Quantize(CliTest):
     # What llama.cpp's quantiser (ik_llama.cpp, --pure) gives on the same text.
     peer = {"Q8_0": 38.5926, "Q4_0": 40.8474, "Q4_K": 39.9469, "Q6_K": 38.5658}
 
+    def halves_of_the_text(self):
+        text = (NANO / "heldout.txt").read_text()
+        middle = text.index("\n", len(text) // 2)
+        seen, unseen = self.folder / "seen.txt", self.folder / "unseen.txt"
+        seen.write_text(text[:middle])
+        unseen.write_text(text[middle:])
+        return seen, unseen
+
     @whole_text
     def test_perplexity_within_half_a_percent_of_the_peer(self):
         for name, expected in self.peer.items():
@@ -211,17 +219,59 @@ class Quantize(CliTest):
 
     @whole_text
     def test_calibrated_files_are_nearer_to_the_model(self):
-        text = (NANO / "heldout.txt").read_text()
-        middle = text.index("\n", len(text) // 2)
-        seen, unseen = self.folder / "seen.txt", self.folder / "unseen.txt"
-        seen.write_text(text[:middle])
-        unseen.write_text(text[middle:])
+        seen, unseen = self.halves_of_the_text()
         output = self.folder / "out.gguf"
         divergence = lambda: self.json("perplexity", output, "--file", unseen, "--against", "nano", "--json")["divergence"]["mean"]
         self.ok("quantize", "nano", "--to", "Q2_K", "--output", output)
         plain = divergence()
         self.ok("quantize", "nano", "--to", "Q2_K", "--calibrate", seen, "--output", output)
         self.assertLess(divergence(), 0.97 * plain)
+
+    @whole_text
+    def test_compensated_files_are_nearer_still(self):
+        seen, unseen = self.halves_of_the_text()
+        output = self.folder / "out.gguf"
+        divergence = lambda: self.json("perplexity", output, "--file", unseen, "--against", "nano", "--json")["divergence"]["mean"]
+        for name in ("Q4_0", "Q3_K"):
+            command = ("quantize", "nano", "--to", name, "--calibrate", seen, "--output", output)
+            self.ok(*command)
+            calibrated = divergence()
+            self.ok(*command, "--compensate")
+            self.assertLess(divergence(), 0.8 * calibrated, name)
+
+    def test_compensation_depends_on_neither_threads_nor_memory(self):
+        text = self.folder / "text.txt"
+        text.write_text((NANO / "heldout.txt").read_text()[:6000])
+        files = []
+        for i, options in enumerate((("--threads", "1"), ("--threads", "2", "--moments-memory", "3MB"))):
+            files.append(self.folder / f"{i}.gguf")
+            self.ok("quantize", "nano", "--to", "Q4_K_M", "--calibrate", text, "--compensate", "--output", files[-1], *options)
+        self.assertEqual(files[0].read_bytes(), files[1].read_bytes())
+        plain = self.folder / "plain.gguf"
+        self.ok("quantize", "nano", "--to", "Q4_K_M", "--output", plain)
+        self.assertEqual(plain.stat().st_size, files[0].stat().st_size)
+        self.assertNotEqual(plain.read_bytes(), files[0].read_bytes())
+
+    def test_what_is_not_compensated_is_said(self):
+        text = self.folder / "text.txt"
+        text.write_text("Once upon a time")
+        command = ("--calibrate", text, "--compensate", "--output", self.folder / "out.gguf")
+        said = run("quantize", "nano", "--to", "Q4_0", *command)
+        self.assertEqual(said.returncode, 0, said.stderr)
+        self.assertIn("sampan: rounded without compensation: token_embd.weight (1 in all)\n", said.stderr)
+        self.assertIn("fewer than the 768 columns", said.stderr)
+
+    def test_compensation_is_refused_where_it_cannot_be(self):
+        text = self.folder / "text.txt"
+        text.write_text("Once upon a time")
+        command = ("quantize", "nano", "--output", self.folder / "out.gguf")
+        self.refused(*command, "--to", "Q4_K", "--compensate", says="--calibrate")
+        self.refused(*command, "--to", "Q4_K", "--calibrate", text, "--moments-memory", "1GB", says="--compensate")
+        self.refused(*command, "--to", "BF16", "--calibrate", text, "--compensate", says="BF16 has no codes")
+        said = run(*command, "--to", "Q4_K", "--calibrate", text, "--compensate", "--moments-memory", "1MB")
+        self.assertEqual(said.returncode, 2, said.stderr)
+        self.assertIn("more than the", said.stderr)
+        self.assertEqual([path.name for path in self.folder.iterdir()], ["text.txt"])
 
     def test_calibration_is_refused_where_it_cannot_be(self):
         output = self.folder / "out.gguf"
