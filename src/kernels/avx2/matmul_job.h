@@ -45,7 +45,7 @@ void run_all_tokens(PanelRun run, std::int64_t tokens, std::int64_t fetch_bytes)
   }
 }
 
-// As many tokens read a format's codes.
+// The form in which many tokens read the codes of a format.
 template <typename F>
 using Unpacked = std::conditional_t<F::kRun == 0, SignCodes, UnpackedCodes>;
 
