@@ -306,7 +306,9 @@ int run(int argc, char** argv) {
     for (const std::int64_t length : {512, 4096}) {
       bench_attention(layout, length, length, pool, report);
     }
-    bench_attention(layout, 4096, 512, pool, report);
+    for (const std::int64_t length : {4096, 16384, 32768}) {
+      bench_attention(layout, length, 512, pool, report);
+    }
     for (const std::int64_t length : {4096, 16384}) {
       bench_attention(layout, length, 1, pool, report);
     }

@@ -1,5 +1,6 @@
 #pragma once
 
+#include <algorithm>
 #include <atomic>
 #include <cstdint>
 #include <vector>
@@ -9,8 +10,7 @@
 namespace sampan {
 
 // Hands out jobs 0 … count - 1 to threads, each once: every thread has a run of its own, so that
-// what it reads lies in a row, and takes from the others' when it is through. Each call of take()
-// must be for a job that is left.
+// what it reads lies in a row, and takes from the others' when it is through.
 class JobRuns {
  public:
   void reset(std::int64_t count, int threads) {
@@ -24,14 +24,18 @@ class JobRuns {
     }
   }
 
+  // A job that nobody has, kNone when there is none left.
   std::int64_t take(int thread) {
-    for (int i = thread;; i = (i + 1) % threads_) {
-      Run& run = runs_[static_cast<std::size_t>(i)];
+    for (int i = 0; i < threads_; ++i) {
+      Run& run = runs_[static_cast<std::size_t>((thread + i) % threads_)];
       if (run.next.load(std::memory_order_relaxed) >= run.end) continue;
       const std::int64_t job = run.next.fetch_add(1, std::memory_order_relaxed);
       if (job < run.end) return job;
     }
+    return kNone;
   }
+
+  static constexpr std::int64_t kNone = -1;
 
  private:
   struct alignas(64) Run {
@@ -42,13 +46,18 @@ class JobRuns {
   int threads_ = 0;
 };
 
-// Calls body(job, thread) for all jobs.
+// Calls body(job, thread) for all jobs. A thread that has begun takes jobs until none is left, so
+// that threads meet only where one helps another.
 template <typename Body>
 void for_each_job(std::int64_t count, ThreadPool& pool, Body&& body) {
   thread_local JobRuns callers_runs;
   JobRuns& runs = callers_runs;
   runs.reset(count, pool.size());
-  pool.parallel_for(count, [&](std::int64_t, int thread) { body(runs.take(thread), thread); });
+  pool.parallel_for(std::min<std::int64_t>(count, pool.size()), [&](std::int64_t, int thread) {
+    for (std::int64_t job = runs.take(thread); job != JobRuns::kNone; job = runs.take(thread)) {
+      body(job, thread);
+    }
+  });
 }
 
 }  // namespace sampan

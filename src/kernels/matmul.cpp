@@ -30,7 +30,7 @@ constexpr std::int64_t kFloatUnitRows = 4;
 constexpr std::int64_t kLaneUnitRows = 16;
 // Tokens for which a lane kernel turns its weights; it reads them one after the other, so that they
 // may lie in any cache.
-constexpr std::int64_t kLaneJobTokens = 128;
+constexpr std::int64_t kLaneJobTokens = 256;
 // Floats below which quantising is not worth waking other threads.
 constexpr std::int64_t kSerialQuantizeFloats = 16 << 10;
 // Likewise for copying rows.

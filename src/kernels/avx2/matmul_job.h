@@ -127,7 +127,7 @@ void multiply_panels(const PanelJob& job) {
     run.y = whole ? job.y + row : tail;
     run.y_stride = whole ? job.y_stride : kPanelRows;
     run.resume = false;
-    run.ahead = run.codes + kFetchBytes;
+    run.ahead = run.codes + (job.tokens == 1 ? kFetchBytesOfOne : kFetchBytes);
     run.is_cold = true;
     if (job.tokens >= kUnpackTokens) {
       run_unpacked<F>(run, job.tokens, bytes);

@@ -154,8 +154,12 @@ void fold_lanes(const LaneRun& run) {
       halve(Index<2>{});
       _mm256_store_ps(sums + row, _mm256_add_ps(v[0], v[1]));
     }
-    __builtin_memcpy(run.y + t * run.y_stride, sums,
-                     static_cast<std::size_t>(run.rows) * sizeof(float));
+    float* const y = run.y + t * run.y_stride;
+    if (run.rows == kPanelRowCount) {
+      __builtin_memcpy(y, sums, sizeof(sums));
+    } else {
+      __builtin_memcpy(y, sums, static_cast<std::size_t>(run.rows) * sizeof(float));
+    }
   }
 }
 

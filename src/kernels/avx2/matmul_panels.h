@@ -34,8 +34,10 @@ struct PanelRun {
 };
 
 // How far ahead of a panel's codes weights are fetched: more than memory's latency times a core's
-// share of its speed, not many more lines than a core can wait for.
-constexpr std::int64_t kFetchBytes = 1536;
+// share of its speed, not many more lines than a core can wait for. One token goes through its
+// weights so fast that memory itself is the limit, and there less is better.
+constexpr std::int64_t kFetchBytes = 2048;
+constexpr std::int64_t kFetchBytesOfOne = 512;
 
 SAMPAN_INLINE inline void fetch_line(const std::uint8_t* p) {
   _mm_prefetch(reinterpret_cast<const char*>(p), _MM_HINT_T0);
