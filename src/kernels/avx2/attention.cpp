@@ -257,37 +257,75 @@ inline float highest_lane(__m256 v) {
   return _mm_cvtss_f32(_mm_max_ss(two, _mm_movehdup_ps(two)));
 }
 
-// Scores of one row to weights; returns their sum and moves m on.
-inline float softmax_row(float* scores, __m256 scale, std::int32_t first, std::int32_t end,
-                         float* m) {
-  const __m256i before = _mm256_set1_epi32(first - 1);
-  const __m256i stop = _mm256_set1_epi32(end);
-  const __m256 lowest = _mm256_set1_ps(-__builtin_inff());
-  __m256 s[kPageVectors];
-  __m256 visible[kPageVectors];
-  __m256 top = lowest;
-#pragma GCC unroll 8
-  for (int v = 0; v < kPageVectors; ++v) {
+// Scores of a row, scaled; those that it does not see are -infinity.
+template <bool kSeesAll>
+class RowScores {
+ public:
+  RowScores(const float* scores, float scale, std::int32_t first, std::int32_t end)
+      : scores_(scores),
+        scale_(_mm256_set1_ps(scale)),
+        before_(_mm256_set1_epi32(first - 1)),
+        stop_(_mm256_set1_epi32(end)) {}
+
+  __m256 vector(int v) const {
+    const __m256 scaled = _mm256_mul_ps(_mm256_loadu_ps(scores_ + v * kVector), scale_);
+    if constexpr (kSeesAll) return scaled;
+    return _mm256_blendv_ps(_mm256_set1_ps(-__builtin_inff()), scaled, visible(v));
+  }
+  // Zeros where the row sees nothing.
+  __m256 keep_visible(__m256 p, int v) const {
+    if constexpr (kSeesAll) return p;
+    return _mm256_and_ps(visible(v), p);
+  }
+
+ private:
+  __m256 visible(int v) const {
     const __m256i index =
         _mm256_add_epi32(_mm256_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7), _mm256_set1_epi32(v * kVector));
-    visible[v] = _mm256_castsi256_ps(
-        _mm256_and_si256(_mm256_cmpgt_epi32(index, before), _mm256_cmpgt_epi32(stop, index)));
-    const __m256 scaled = _mm256_mul_ps(_mm256_loadu_ps(scores + v * kVector), scale);
-    s[v] = _mm256_blendv_ps(lowest, scaled, visible[v]);
-    top = _mm256_max_ps(top, s[v]);
+    return _mm256_castsi256_ps(
+        _mm256_and_si256(_mm256_cmpgt_epi32(index, before_), _mm256_cmpgt_epi32(stop_, index)));
   }
-  const float highest_here = highest_lane(top);
-  const float highest = highest_here > *m ? highest_here : *m;
-  *m = highest;
+
+  const float* scores_;
+  __m256 scale_;
+  __m256i before_;
+  __m256i stop_;
+};
+
+template <bool kSeesAll>
+inline float highest_score(const RowScores<kSeesAll>& row) {
+  __m256 top = row.vector(0);
+#pragma GCC unroll 8
+  for (int v = 1; v < kPageVectors; ++v) top = _mm256_max_ps(top, row.vector(v));
+  return highest_lane(top);
+}
+
+// Scores of a row to weights; returns their sum.
+template <bool kSeesAll>
+inline float weigh(const RowScores<kSeesAll>& row, float highest, float* weights) {
   __m256 lanes[2] = {_mm256_setzero_ps(), _mm256_setzero_ps()};
 #pragma GCC unroll 8
   for (int v = 0; v < kPageVectors; ++v) {
-    const __m256 x = _mm256_sub_ps(s[v], _mm256_set1_ps(highest));
-    const __m256 p = _mm256_and_ps(visible[v], exp_lanes<ExpRange::kNotPositive>(x));
-    _mm256_storeu_ps(scores + v * kVector, p);
+    const __m256 x = _mm256_sub_ps(row.vector(v), _mm256_set1_ps(highest));
+    const __m256 p = row.keep_visible(exp_lanes<ExpRange::kNotPositive>(x), v);
+    _mm256_storeu_ps(weights + v * kVector, p);
     lanes[v % 2] = _mm256_add_ps(lanes[v % 2], p);
   }
   return fold_lanes(lanes[0], lanes[1]);
+}
+
+// Two steps, each for all rows, so that a row does not wait for the one before.
+template <bool kSeesAll>
+inline void softmax_rows(float* scores, std::int64_t rows, float scale, const std::int32_t* first,
+                         const std::int32_t* end, float* m, float* sum) {
+  const auto row = [=](std::int64_t i) {
+    return RowScores<kSeesAll>(scores + i * kPage, scale, first[i], end[i]);
+  };
+  for (std::int64_t i = 0; i < rows; ++i) {
+    const float highest = highest_score(row(i));
+    m[i] = highest > m[i] ? highest : m[i];
+  }
+  for (std::int64_t i = 0; i < rows; ++i) sum[i] = weigh(row(i), m[i], scores + i * kPage);
 }
 
 void softmax(float* scores, std::int64_t rows, float scale, const std::int32_t* first,
@@ -297,11 +335,10 @@ void softmax(float* scores, std::int64_t rows, float scale, const std::int32_t* 
     const __m256i mask = first_lanes(n);
     const __m256 old_m = _mm256_maskload_ps(m + base, mask);
     alignas(32) float sum[kVector] = {};
-    for (std::int64_t i = 0; i < n; ++i) {
-      const std::int64_t row = base + i;
-      sum[i] =
-          softmax_row(scores + row * kPage, _mm256_set1_ps(scale), first[row], end[row], m + row);
-    }
+    bool sees_all = true;
+    for (std::int64_t i = base; i < base + n; ++i) sees_all &= first[i] == 0 && end[i] == kPage;
+    const auto rows_to_weights = sees_all ? softmax_rows<true> : softmax_rows<false>;
+    rows_to_weights(scores + base * kPage, n, scale, first + base, end + base, m + base, sum);
     const __m256 new_m = _mm256_maskload_ps(m + base, mask);
     const __m256 c = exp_lanes<ExpRange::kNotPositive>(_mm256_sub_ps(old_m, new_m));
     const __m256 new_l =
@@ -329,6 +366,7 @@ inline void accumulate_columns(const ValueSum<T>& block, std::int64_t column, fl
     }
   }
   const std::int64_t end = block.end;
+#pragma GCC unroll 4
   for (std::int64_t j = block.first; j < end; ++j) {
     if (next != nullptr) {
 #pragma GCC unroll 8
