@@ -77,12 +77,15 @@ class Peer:
                 text = self.output("llama-bench", model, options, "-p", options.prompt, "-n", options.generate, "-r", 1, *behind)
                 # One row a test with "pp512" or "tg64", perhaps "@ d4096", and "value ± deviation" in tokens/s.
                 rate = lambda test: float(re.search(rf"\|\s*{test}\d+[^|]*\|\s*([\d.]+)", text).group(1))
-                results[depth, 1] = {"prefill": rate("pp"), "decode": rate("tg")}
+                prefill = rate("pp") if options.prompt else None
+                results[depth, 1] = {"prefill": prefill, "decode": rate("tg") if options.generate else None}
         return results
 
     def sweep(self, model, options):
         """Rows "PP TG N_KV T_PP S_PP T_TG S_TG", every prompt-sized step of the context one."""
         step, last = options.prompt, max(options.depths)
+        if step == 0:
+            raise RuntimeError("llama-sweep-bench needs a prompt")
         if any(depth % step for depth in options.depths):
             raise RuntimeError(f"depths must be multiples of {step}")
         size = ["-c", last + step, "-ub", step, "-b", max(2048, step), "-n", options.generate]

@@ -3,6 +3,7 @@
 
     pip install torch==2.13.0 transformers==5.24.0 gguf==0.19.0 safetensors numpy
     python tools/make_random_model.py qwen3-0.6b /tmp/bench-models
+    python tools/make_random_model.py qwen3-1.7b /tmp/bench-models --fp8
     python tools/make_random_model.py deepseek-v2-lite /tmp/bench-models --type Q4_0
     python tools/make_random_model.py qwen3-4b /tmp/bench-models --type Q4_K_M
     python tools/make_random_model.py qwen3-30b-a3b /tmp/bench-models --layers 12
@@ -10,7 +11,8 @@
 
 For the small shapes OUTPUT/<shape>/ (config.json, model.safetensors: BF16, normal weights of
 deviation 0.02) and OUTPUT/<shape>-bf16.gguf with a stand-in tokenizer, which other engines load and
-quantise. Those that are too big for that are written straight to OUTPUT/<shape>-<type>.gguf as
+quantise; with --fp8 only OUTPUT/<shape>-fp8/, its matrices in FP8 blocks as DeepSeek and Qwen publish
+them. Those that are too big for that are written straight to OUTPUT/<shape>-<type>.gguf as
 random blocks (oracle/random_gguf.py), "-<N>-layers" in the name where there are fewer.
 "small-v3" has DeepSeek-V3's layer at a quarter of its width, experts, head and prediction layer
 with about their share of the whole; its prediction is blind (no draft is right) or foreseeing (all
@@ -25,7 +27,7 @@ import torch
 import transformers
 from safetensors.torch import save_file
 
-from oracle import gguf_export, gguf_tokenizers, random_gguf
+from oracle import gguf_export, gguf_tokenizers, published_forms, random_gguf
 
 SHAPES = {
     "qwen3-0.6b": {
@@ -180,15 +182,36 @@ def random_tensor(shape, generator):
     return (0.02 * torch.randn(shape, generator=generator)).to(torch.bfloat16)
 
 
+def random_tensors(config):
+    generator = torch.Generator().manual_seed(1)
+    return {n: random_tensor(s, generator) for n, s in shapes_of_tensors(config).items()}
+
+
+def write_checkpoint(folder, config, tensors):
+    folder.mkdir(parents=True, exist_ok=True)
+    save_file(tensors, folder / "model.safetensors", metadata={"format": "pt"})
+    (folder / "config.json").write_text(json.dumps(config, indent=2) + "\n")
+
+
+def make_fp8(shape, output):
+    """OUTPUT/<shape>-fp8/: matrices of the layers in FP8 blocks, the embedding in BF16."""
+    tensors = {}
+    for name, tensor in random_tensors(SHAPES[shape]).items():
+        if name.endswith("_proj.weight"):
+            packed = published_forms.Fp8Block().pack(tensor.float(), None)
+            for suffix, part in packed.tensors.items():
+                tensors[name.removesuffix("weight") + suffix] = part
+        else:
+            tensors[name] = tensor
+    form = {"quant_method": "fp8", "fmt": "e4m3", "activation_scheme": "dynamic", "weight_block_size": [128, 128]}
+    write_checkpoint(output / f"{shape}-fp8", SHAPES[shape] | {"quantization_config": form}, tensors)
+
+
 def make_dense(shape, output):
     """OUTPUT/<shape>/ and OUTPUT/<shape>-bf16.gguf."""
     config = SHAPES[shape]
     folder = output / shape
-    folder.mkdir(parents=True, exist_ok=True)
-    generator = torch.Generator().manual_seed(1)
-    tensors = {n: random_tensor(s, generator) for n, s in shapes_of_tensors(config).items()}
-    save_file(tensors, folder / "model.safetensors", metadata={"format": "pt"})
-    (folder / "config.json").write_text(json.dumps(config, indent=2) + "\n")
+    write_checkpoint(folder, config, random_tensors(config))
     gguf_export.convert(
         folder,
         output / f"{shape}-bf16.gguf",
@@ -217,13 +240,18 @@ def main():
     parser.add_argument("output", type=pathlib.Path)
     parser.add_argument("--type", default="Q4_0", choices=["Q4_0", "Q4_K", "Q4_K_M", "Q8_0"])
     parser.add_argument("--layers", type=int, help="of a large shape, instead of all")
+    parser.add_argument("--fp8", action="store_true", help="a small shape as published in FP8")
     parser.add_argument(
         "--prediction",
         choices=["blind", "foreseeing"],
         help="add a layer of multi-token prediction",
     )
     args = parser.parse_args()
-    if args.shape in SHAPES:
+    if args.fp8 and args.shape not in SHAPES:
+        parser.error(f"--fp8: not for {args.shape}")
+    if args.fp8:
+        make_fp8(args.shape, args.output)
+    elif args.shape in SHAPES:
         make_dense(args.shape, args.output)
     else:
         make_large(args.shape, args.output, args.type, args.layers, args.prediction)

@@ -25,12 +25,8 @@ constexpr std::int64_t kJobActivationBytes = 256 << 10;
 constexpr std::int64_t kJobWeightBytes = 64 << 10;
 // Jobs a thread at least, where there is so much work: threads then finish nearly together.
 constexpr std::int64_t kJobsPerThread = 8;
-// Rows of plain floats that a kernel takes at a time, with few tokens and with many.
+// Rows of plain floats that a kernel takes at a time, with few tokens.
 constexpr std::int64_t kFloatUnitRows = 4;
-constexpr std::int64_t kLaneUnitRows = 16;
-// Tokens for which a lane kernel turns its weights; it reads them one after the other, so that they
-// may lie in any cache.
-constexpr std::int64_t kLaneJobTokens = 256;
 // Floats below which quantising is not worth waking other threads.
 constexpr std::int64_t kSerialQuantizeFloats = 16 << 10;
 // Likewise for copying rows.
@@ -103,11 +99,17 @@ bool is_by_lane(const MatmulTable& table, const MatmulTask& task) {
          task.first_column % kLanes == 0 && table.order_lanes != nullptr;
 }
 
-Units units_of(const MatmulTable& table, const MatmulTask& task) {
+// fair_bytes: weights a job so that threads finish nearly together.
+Units units_of(const MatmulTable& table, const MatmulTask& task, std::int64_t fair_bytes) {
   const WeightMatrix& w = *task.w;
   if (has_float_rows(w)) {
-    return {w.rows(), row_bytes(w.dtype(), w.columns()),
-            is_by_lane(table, task) ? kLaneUnitRows : kFloatUnitRows};
+    Units units = {w.rows(), row_bytes(w.dtype(), w.columns()), kFloatUnitRows};
+    if (is_by_lane(table, task)) {
+      const bool is_wide =
+          w.columns() > kWideLaneColumns && units.bytes * kWideLaneUnitRows <= fair_bytes;
+      units.at_once = is_wide ? kWideLaneUnitRows : kLaneUnitRows;
+    }
+    return units;
   }
   return {ceil_div(w.rows(), kPanelRows), panel_bytes(w.dtype(), w.columns()), table.strip_panels};
 }
@@ -117,14 +119,13 @@ std::int64_t activation_row_bytes(const WeightMatrix& w) {
   return w.columns() / block_width(kind) * block_bytes(kind);
 }
 
-// Cuts all tasks; returns the number of jobs. fair_bytes: weights a job so that threads finish
-// nearly together.
+// Cuts all tasks; returns the number of jobs.
 std::int64_t cut_tasks(const MatmulTable& table, std::span<const MatmulTask> tasks,
                        std::int64_t fair_bytes, std::vector<Cut>& cuts) {
   cuts.clear();
   std::int64_t jobs = 0;
   for (const MatmulTask& task : tasks) {
-    const Units units = units_of(table, task);
+    const Units units = units_of(table, task, fair_bytes);
     const std::int64_t most = is_by_lane(table, task)
                                   ? kLaneJobTokens
                                   : std::clamp(kJobActivationBytes / activation_row_bytes(*task.w),

@@ -61,7 +61,7 @@ struct LaneJob {
   const float* x;
   std::int64_t x_stride;     // floats, from a token to the next
   std::int64_t lane_stride;  // floats
-  std::int64_t tokens;       // >= kManyTokens
+  std::int64_t tokens;       // kManyTokens … kLaneJobTokens
   float* y;
   std::int64_t y_stride;  // floats
   std::byte* scratch;     // kJobScratchBytes of this thread's own, 64-byte aligned
@@ -70,6 +70,12 @@ using LaneKernel = void (*)(const LaneJob& job);
 
 // From so many tokens on a product of plain floats takes the lane kernel, where there is one.
 inline constexpr std::int64_t kManyTokens = 32;
+// Tokens for which a lane kernel turns its weights; it reads them one after the other, so that they
+// may lie in any cache. Rows that it takes best at a time, and where they are long.
+inline constexpr std::int64_t kLaneJobTokens = 256;
+inline constexpr std::int64_t kLaneUnitRows = 16;
+inline constexpr std::int64_t kWideLaneUnitRows = 64;
+inline constexpr std::int64_t kWideLaneColumns = 2048;  // more are long
 
 // Turns one row of x into the order of the lanes; what lies beyond the columns is left alone.
 using OrderLanesKernel = void (*)(const float* x, std::int64_t columns, std::int64_t lane_stride,
@@ -95,7 +101,7 @@ struct MatmulTable {
 // What one job may have at most: tokens, rows of plain floats. Bytes of scratch that it gets.
 inline constexpr std::int64_t kMaxJobTokens = 512;
 inline constexpr std::int64_t kMaxJobFloatRows = 512;
-inline constexpr std::int64_t kJobScratchBytes = 256 << 10;
+inline constexpr std::int64_t kJobScratchBytes = 1280 << 10;
 
 // Float kernels take at most so many tokens at a time: room for the lanes of all rows of a job is
 // then in the scratch.

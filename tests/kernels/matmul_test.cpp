@@ -244,6 +244,29 @@ TEST_P(FloatMatmul, ManyTokensOfLongRows) {
   }
 }
 
+// Rows so long and so many that a job has several panels whose sums wait for the next stretch of
+// columns.
+TEST_P(FloatMatmul, ManyLongRows) {
+  constexpr std::int64_t kColumns = kWideLaneColumns + 52, kMany = 37;
+  // A share of a thread's jobs is then more than kWideLaneUnitRows.
+  const std::int64_t rows = 20 * kWideLaneUnitRows * pool().size() + 23;
+  const auto bytes = random_floats(GetParam(), rows * kColumns, 9);
+  const std::vector<float> x = random_activations(kMany * kColumns, 8);
+  const WeightMatrix w = WeightMatrix::make(view(GetParam(), rows, kColumns, bytes.data()), pool());
+  Activations activations;
+  activations.set(x.data(), kMany, kColumns);
+  const auto size = static_cast<std::size_t>(kMany * rows);
+  std::vector<float> expected(size), y(size);
+  matmul_with_table(matmul_table(Isa::kReference), w, activations, expected.data(), rows, pool());
+  for (const Isa isa : supported_isas()) {
+    std::fill(y.begin(), y.end(), kUntouched);
+    matmul_with_table(matmul_table(isa), w, activations, y.data(), rows, pool());
+    for (std::size_t i = 0; i < size; ++i) {
+      ASSERT_TRUE(same_float(y[i], expected[i])) << isa_name(isa) << ": " << i;
+    }
+  }
+}
+
 // Products too small for a float leave -0, which the padding of the last columns makes +0.
 TEST_P(FloatMatmul, SignsOfZeros) {
   constexpr std::int64_t kColumns = 17;

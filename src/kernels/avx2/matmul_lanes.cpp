@@ -22,17 +22,20 @@ constexpr int kPanelRowCount = 16;
 constexpr int kMostTokens = 6, kLeastTokens = 4;
 static_assert(kManyTokens >= kMostTokens * (kMostTokens - kLeastTokens), "tiles of equal size");
 // Columns of a panel: it stays in the second-level cache.
-constexpr std::int64_t kStretch = 2048;
+constexpr std::int64_t kStretch = kWideLaneColumns;
 constexpr std::int64_t kPanelFloats = (kStretch / kLanes | 1) * kLanes * kPanelRowCount;
-// Where the columns are more, the lanes of so many tokens are kept between two stretches.
-constexpr std::int64_t kKeptTokens = 96;
+// Where the columns are more, a stretch of the activations meets so many panels before the next one
+// does, so that it stays in a cache, and the lanes of so many tokens with each are kept meanwhile.
+constexpr std::int64_t kKeptPanels = kWideLaneUnitRows / kPanelRowCount;
+constexpr std::int64_t kKeptTokens = kLaneJobTokens;
 constexpr std::int64_t kTokenLanes = kLanes * kPanelRowCount;
 // Floats from a lane of a panel to the next: an odd number of cache lines, so that the lanes of a
 // group do not fall on the same sets.
 constexpr std::int64_t panel_lane_stride(std::int64_t groups) {
   return (groups | 1) * kPanelRowCount;
 }
-static_assert((kPanelFloats + kKeptTokens * kTokenLanes) * sizeof(float) <= kJobScratchBytes);
+static_assert((kPanelFloats + kKeptPanels * kKeptTokens * kTokenLanes) * sizeof(float) <=
+              kJobScratchBytes);
 
 // (8 rows, 8 columns) to (8 columns, 8 rows).
 SAMPAN_INLINE inline void transpose(__m256 (&v)[8]) {
@@ -246,40 +249,45 @@ void multiply_tokens(LaneRun run, std::int64_t tokens, Fetch ahead) {
   }
 }
 
+// kKeptPanels panels at most.
+template <typename W>
+void multiply_panels(const LaneJob& job, std::int64_t first_row, std::int64_t end_row) {
+  auto* const panel = reinterpret_cast<float*>(job.scratch);
+  for (std::int64_t from = 0; from < job.columns; from += kStretch) {
+    LaneRun run;
+    run.panel = panel;
+    run.first = from == 0;
+    run.last = job.columns - from <= kStretch;
+    run.columns = run.last ? job.columns - from : kStretch;
+    run.groups = (run.columns + kLanes - 1) / kLanes;
+    run.x = job.x + from / kLanes;
+    run.x_stride = job.x_stride;
+    run.x_lane_stride = job.lane_stride;
+    run.kept = panel + kPanelFloats;
+    run.y_stride = job.y_stride;
+    for (std::int64_t row = first_row; row < end_row; row += kPanelRowCount) {
+      const std::byte* const w = job.w + row * job.w_stride + from * W::kBytes;
+      run.rows = end_row - row < kPanelRowCount ? end_row - row : kPanelRowCount;
+      run.y = job.y + row;
+      turn_weights<W>(w, job.w_stride, run.rows, run.columns, run.groups, panel);
+      const std::int64_t next_row = row + kPanelRowCount;
+      Fetch ahead{w + kPanelRowCount * job.w_stride, job.w_stride,
+                  (run.columns * W::kBytes + 63) / 64, 0};
+      if (next_row < job.rows) {
+        const std::int64_t rows = job.rows - next_row;
+        ahead.lines = ahead.row_lines * (rows < kPanelRowCount ? rows : kPanelRowCount);
+      }
+      multiply_tokens(run, job.tokens, ahead);
+      run.kept += kKeptTokens * kTokenLanes;
+    }
+  }
+}
+
 template <typename W>
 void multiply_lanes(const LaneJob& job) {
-  auto* const panel = reinterpret_cast<float*>(job.scratch);
-  const std::int64_t most = job.columns > kStretch ? kKeptTokens : job.tokens;
-  const std::int64_t blocks = (job.tokens + most - 1) / most;
-  for (std::int64_t block = 0; block < blocks; ++block) {
-    const std::int64_t begin = job.tokens * block / blocks;
-    const std::int64_t end = job.tokens * (block + 1) / blocks;
-    for (std::int64_t row = 0; row < job.rows; row += kPanelRowCount) {
-      const std::byte* const w = job.w + row * job.w_stride;
-      LaneRun run;
-      run.panel = panel;
-      run.rows = job.rows - row < kPanelRowCount ? job.rows - row : kPanelRowCount;
-      run.x_stride = job.x_stride;
-      run.x_lane_stride = job.lane_stride;
-      run.kept = panel + kPanelFloats;
-      run.y = job.y + begin * job.y_stride + row;
-      run.y_stride = job.y_stride;
-      for (std::int64_t from = 0; from < job.columns; from += kStretch) {
-        run.first = from == 0;
-        run.last = job.columns - from <= kStretch;
-        run.columns = run.last ? job.columns - from : kStretch;
-        run.groups = (run.columns + kLanes - 1) / kLanes;
-        run.x = job.x + begin * job.x_stride + from / kLanes;
-        turn_weights<W>(w + from * W::kBytes, job.w_stride, run.rows, run.columns, run.groups,
-                        panel);
-        const std::byte* const next =
-            run.last ? w + kPanelRowCount * job.w_stride : w + (from + kStretch) * W::kBytes;
-        Fetch ahead{next, job.w_stride, (run.columns * W::kBytes + 63) / 64, 0};
-        const bool is_there = !run.last || row + kPanelRowCount < job.rows;
-        if (block == 0 && is_there) ahead.lines = run.rows * ahead.row_lines;
-        multiply_tokens(run, end - begin, ahead);
-      }
-    }
+  constexpr std::int64_t kRowsAtOnce = kKeptPanels * kPanelRowCount;
+  for (std::int64_t row = 0; row < job.rows; row += kRowsAtOnce) {
+    multiply_panels<W>(job, row, job.rows - row < kRowsAtOnce ? job.rows : row + kRowsAtOnce);
   }
 }
 
