@@ -1,7 +1,6 @@
 #include "product_case.h"
 
 #include <algorithm>
-#include <chrono>
 #include <cstring>
 #include <memory>
 #include <utility>
