@@ -252,12 +252,14 @@ TEST_P(FloatMatmul, ManyLongRows) {
   const std::int64_t rows = 20 * kWideLaneUnitRows * pool().size() + 23;
   const auto bytes = random_floats(GetParam(), rows * kColumns, 9);
   const std::vector<float> x = random_activations(kMany * kColumns, 8);
-  const WeightMatrix w = WeightMatrix::make(view(GetParam(), rows, kColumns, bytes.data()), pool());
+  const WeightMatrix w =
+      WeightMatrix::make(view(GetParam(), rows, kColumns, bytes.data() + 1), pool());
   Activations activations;
   activations.set(x.data(), kMany, kColumns);
   const auto size = static_cast<std::size_t>(kMany * rows);
   std::vector<float> expected(size), y(size);
   matmul_with_table(matmul_table(Isa::kReference), w, activations, expected.data(), rows, pool());
+  for (const float value : expected) ASSERT_TRUE(std::isfinite(value));
   for (const Isa isa : supported_isas()) {
     std::fill(y.begin(), y.end(), kUntouched);
     matmul_with_table(matmul_table(isa), w, activations, y.data(), rows, pool());
