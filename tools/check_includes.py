@@ -1,6 +1,6 @@
 #!/usr/bin/env python3
 """Checks that #include edges between the folders of src/ point down only (docs/architecture.md), that each header has #pragma once and
-that sources of an instruction set include nothing but contracts, intrinsics and their own folder."""
+that sources of an instruction set include nothing but contracts, intrinsics, their own folder and templates over registers."""
 
 import pathlib
 import re
@@ -33,6 +33,14 @@ LIBRARIES = {
     "pcre2": {"text"},
     "utf8proc": {"text"},
 }
+# Compiled for one instruction set, so that no inline function of theirs may be merged with one of plain code: they see declarations, plain
+# data and what has internal linkage.
+INSTRUCTION_SET = re.compile(r"kernels/(avx2|avx512|neon|vectors)/")
+CONTRACTS = {
+    "kernels/attention_table.h", "kernels/lanes.h", "kernels/math.h", "kernels/matmul_table.h", "kernels/ops_table.h", "kernels/pack_formats.h",
+    "kernels/panels.h", "kernels/peaks.h", "kernels/unroll.h", "tensor/blocks.h",
+    "immintrin.h", "arm_neon.h", "array", "cstddef", "cstdint", "type_traits",
+}
 INCLUDE = re.compile(r'^\s*#include\s+["<]([^">]+)[">]', re.MULTILINE)
 
 
@@ -48,13 +56,17 @@ def folder_of(path):
 
 def problems_of(path):
     text = path.read_text()
-    folder = folder_of(path.relative_to(ROOT / "src"))
+    relative = path.relative_to(ROOT / "src").as_posix()
+    folder = folder_of(relative)
+    instruction_set = INSTRUCTION_SET.match(relative)
     if path.suffix == ".h" and "#pragma once" not in text:
         yield "no #pragma once"
     for include in INCLUDE.findall(text):
         target = folder_of(include)
         if target is not None and target != folder and target not in ALLOWED[folder]:
             yield f"includes {include}, but {folder}/ may include {', '.join(sorted(ALLOWED[folder])) or 'nothing'}"
+        if instruction_set and include not in CONTRACTS and not include.startswith((instruction_set[0], "kernels/vectors/")):
+            yield f"includes {include}, which is not a contract for sources of one instruction set"
         for library, folders in LIBRARIES.items():
             if include.startswith(library) and folder not in folders:
                 yield f"includes {include}, which stops at {', '.join(sorted(folders))}"

@@ -107,7 +107,7 @@ Units units_of(const MatmulTable& table, const MatmulTask& task, std::int64_t fa
     if (is_by_lane(table, task)) {
       const bool is_wide =
           w.columns() > kWideLaneColumns && units.bytes * kWideLaneUnitRows <= fair_bytes;
-      units.at_once = is_wide ? kWideLaneUnitRows : kLaneUnitRows;
+      units.at_once = is_wide ? kWideLaneUnitRows : table.lane_unit_rows;
     }
     return units;
   }

@@ -71,9 +71,8 @@ using LaneKernel = void (*)(const LaneJob& job);
 // From so many tokens on a product of plain floats takes the lane kernel, where there is one.
 inline constexpr std::int64_t kManyTokens = 32;
 // Tokens for which a lane kernel turns its weights; it reads them one after the other, so that they
-// may lie in any cache. Rows that it takes best at a time, and where they are long.
+// may lie in any cache. Rows that it takes best at a time where they are long.
 inline constexpr std::int64_t kLaneJobTokens = 256;
-inline constexpr std::int64_t kLaneUnitRows = 16;
 inline constexpr std::int64_t kWideLaneUnitRows = 64;
 inline constexpr std::int64_t kWideLaneColumns = 2048;  // more are long
 
@@ -95,13 +94,14 @@ struct MatmulTable {
   // Both or neither; the same bits as `floats`.
   LaneKernel lanes[kDTypeCount];
   OrderLanesKernel order_lanes;
+  std::int64_t lane_unit_rows;  // that a lane kernel takes best at a time, where they are short
   int strip_panels;  // panels that a kernel takes best at a time
 };
 
 // What one job may have at most: tokens, rows of plain floats. Bytes of scratch that it gets.
 inline constexpr std::int64_t kMaxJobTokens = 512;
 inline constexpr std::int64_t kMaxJobFloatRows = 512;
-inline constexpr std::int64_t kJobScratchBytes = 1280 << 10;
+inline constexpr std::int64_t kJobScratchBytes = 1296 << 10;
 
 // Float kernels take at most so many tokens at a time: room for the lanes of all rows of a job is
 // then in the scratch.

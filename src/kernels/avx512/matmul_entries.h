@@ -9,6 +9,7 @@ void add_block32_entries_avx512(MatmulTable& table);
 void add_published_entries_avx512(MatmulTable& table);
 void add_block256_entries_avx512(MatmulTable& table);
 void add_float_entries_avx512(MatmulTable& table);
+void add_lane_entries_avx512(MatmulTable& table);
 void add_quantize_entries_avx512(MatmulTable& table);
 
 // MatmulTable::bf16_pairs by vdpbf16ps, for machines with AVX512_BF16.

@@ -11,6 +11,7 @@ MatmulTable make_base_table() {
   add_published_entries_avx512(table);
   add_block256_entries_avx512(table);
   add_float_entries_avx512(table);
+  add_lane_entries_avx512(table);
   add_quantize_entries_avx512(table);
   return table;
 }
