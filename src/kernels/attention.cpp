@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <vector>
 
+#include "base/ceil_div.h"
 #include "base/error.h"
 #include "kernels/attention_driver.h"
 #include "kernels/attention_tiles.h"
@@ -57,7 +58,7 @@ class KvCachePages final : public PagedCache {
       keys.scale_columns = cache_scales(head_dim);
       keys.scales = widen_cache_scales(scales_of(part, head_dim), keys.scale_columns * kPage);
     }
-    score_entry(table_, T{})(q, rows, head_dim, keys, first / kLanes, (end + kLanes - 1) / kLanes,
+    score_entry(table_, T{})(q, rows, head_dim, keys, first / kLanes, ceil_div(end, kLanes),
                              scores);
   }
 
@@ -179,7 +180,7 @@ std::int64_t KvLayout::page_bytes() const {
 void store_kv(const KvLayout& layout, const float* k, const float* v, std::int64_t tokens,
               const std::int32_t* positions, std::byte* const* const* pages, ThreadPool& pool) {
   constexpr std::int64_t kTokens = 64;  // of one kv head: some 10 us of scattered writes
-  const std::int64_t chunks = (tokens + kTokens - 1) / kTokens;
+  const std::int64_t chunks = ceil_div(tokens, kTokens);
   const auto store = [&](std::int64_t item, int) {
     const std::int64_t begin = item % chunks * kTokens;
     const std::int64_t end = std::min(begin + kTokens, tokens);

@@ -4,6 +4,7 @@
 #include <limits>
 #include <vector>
 
+#include "base/ceil_div.h"
 #include "base/error.h"
 #include "kernels/lanes.h"
 #include "tensor/tensor.h"
@@ -246,8 +247,8 @@ std::int64_t best_heads(std::span<const Tile> runs, std::int64_t groups, std::in
   std::int64_t best = most_heads;
   double best_cost = std::numeric_limits<double>::infinity();
   for (std::int64_t heads = most_heads; heads >= 1; --heads) {
-    const std::int64_t parts = (group_heads + heads - 1) / heads;
-    const std::int64_t rounds = (items * parts + threads - 1) / threads;
+    const std::int64_t parts = ceil_div(group_heads, heads);
+    const std::int64_t rounds = ceil_div(items * parts, threads);
     const double rows = static_cast<double>(heads * runs[0].queries) + kTileCost;
     const double cost = rows * std::max(longest, static_cast<double>(rounds) * mean);
     if (cost >= best_cost) continue;

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 
+#include "base/ceil_div.h"
 #include "base/error.h"
 #include "kernels/attention_driver.h"
 #include "kernels/attention_tiles.h"
@@ -48,7 +49,7 @@ class LatentPages final : public PagedCache {
     const PageKeys<T> keys = {reinterpret_cast<const T*>(page), reinterpret_cast<const T*>(next),
                               scales(page), scale_columns_};
     dot_entry(table_, T{})(q, rows, width_, keys, first / kDotPositions,
-                           (end + kDotPositions - 1) / kDotPositions, scores);
+                           ceil_div(end, kDotPositions), scores);
   }
 
   void accumulate(const std::byte* page, const std::byte* /*next*/, std::int64_t /*group*/,
@@ -147,7 +148,7 @@ void for_rows(const LatentLayout& layout, std::int64_t count, ThreadPool& pool, 
 
 }  // namespace
 
-std::int64_t LatentLayout::width() const { return (row_dim() + kLanes - 1) / kLanes * kLanes; }
+std::int64_t LatentLayout::width() const { return ceil_div(row_dim(), kLanes) * kLanes; }
 
 std::int64_t LatentLayout::page_bytes() const {
   if (dtype == DType::kQ8_0) return kPage * (width() + 2 * cache_scales(width()));

@@ -1,10 +1,9 @@
 #include "kernels/matmul.h"
 
 #include <algorithm>
-#include <atomic>
-#include <cstring>
 #include <vector>
 
+#include "base/ceil_div.h"
 #include "base/error.h"
 #include "kernels/isa_tables.h"
 #include "kernels/job_runs.h"
@@ -12,11 +11,16 @@
 #include "kernels/matmul_table.h"
 #include "kernels/panels.h"
 #include "kernels/product_observer.h"
-#include "kernels/quantized_activations.h"
-#include "kernels/quantized_panels.h"
-#include "kernels/weight_memory.h"
 
 namespace sampan {
+
+const MatmulTable& matmul_table(Isa isa) { return isa_tables(isa).matmul(); }
+
+const MatmulTable& active_matmul_table() {
+  static const MatmulTable& table = matmul_table(active_isa());
+  return table;
+}
+
 namespace {
 
 // A job's activations should stay in a core's second-level cache while all weights pass by.
@@ -27,17 +31,8 @@ constexpr std::int64_t kJobWeightBytes = 64 << 10;
 constexpr std::int64_t kJobsPerThread = 8;
 // Rows of plain floats that a kernel takes at a time, with few tokens.
 constexpr std::int64_t kFloatUnitRows = 4;
-// Floats below which quantising is not worth waking other threads.
-constexpr std::int64_t kSerialQuantizeFloats = 16 << 10;
-// Likewise for copying rows.
-constexpr std::int64_t kSerialCopyBytes = 256 << 10;
-
-std::int64_t ceil_div(std::int64_t a, std::int64_t b) { return (a + b - 1) / b; }
-
-const MatmulTable& active_matmul_table() {
-  static const MatmulTable& table = matmul_table(active_isa());
-  return table;
-}
+// Floats below which gathering columns is not worth waking other threads.
+constexpr std::int64_t kSerialGatherFloats = 16 << 10;
 
 // Scratch of all threads of a pool, kept between products: those of one caller do not overlap.
 std::byte* job_scratch(int threads) {
@@ -45,31 +40,6 @@ std::byte* job_scratch(int threads) {
   const auto bytes = static_cast<std::size_t>(threads * kJobScratchBytes);
   if (buffer.size() < bytes) buffer = Buffer(bytes);
   return buffer.data();
-}
-
-// Columns of what a form of activations is made of, and its bytes.
-std::int64_t block_width(ActivationKind kind) {
-  switch (kind) {
-    case ActivationKind::kInt8Block32:
-      return 32;
-    case ActivationKind::kInt8Block256:
-      return 256;
-    default:
-      return 1;
-  }
-}
-
-std::int64_t block_bytes(ActivationKind kind) {
-  switch (kind) {
-    case ActivationKind::kInt8Block32:
-      return sizeof(ActivationBlock32);
-    case ActivationKind::kInt8Block256:
-      return sizeof(ActivationBlock256);
-    case ActivationKind::kBf16:
-      return sizeof(std::uint16_t);
-    default:
-      return sizeof(float);
-  }
 }
 
 // Weights that lie in rows of plain floats, not in panels.
@@ -243,256 +213,6 @@ void check_task(const MatmulTask& task, const Activations& x) {
   SAMPAN_CHECK(task.first_column % block_width(task.w->activations()) == 0);
 }
 
-}  // namespace
-
-const MatmulTable& matmul_table(Isa isa) { return isa_tables(isa).matmul(); }
-
-ActivationKind activation_kind(DType weights) {
-  switch (weights) {
-    case DType::kF32:
-    case DType::kF16:
-    case DType::kBF16:
-      return ActivationKind::kFloat;
-    default:
-      break;
-  }
-  switch (kPanelFormats[static_cast<int>(weights)].tile_columns) {
-    case 32:
-      return ActivationKind::kInt8Block32;
-    case 256:
-      return ActivationKind::kInt8Block256;
-    default:
-      fail(ErrorCode::kUnsupported, "no matrix product for weights of type {}",
-           dtype_name(weights));
-  }
-}
-
-namespace {
-
-// Rows of plain floats in the given order.
-void copy_rows(const TensorView& source, std::span<const std::int64_t> row_order, std::byte* out,
-               ThreadPool& pool) {
-  const std::int64_t bytes = row_bytes(source.dtype, source.columns());
-  const auto rows = static_cast<std::int64_t>(row_order.size());
-  const std::int64_t rows_a_job = std::max<std::int64_t>(1, kSerialCopyBytes / bytes);
-  for_each_job(ceil_div(rows, rows_a_job), pool, [&](std::int64_t job, int) {
-    const std::int64_t end = std::min(rows, (job + 1) * rows_a_job);
-    for (std::int64_t i = job * rows_a_job; i < end; ++i) {
-      const std::int64_t from = row_order[static_cast<std::size_t>(i)];
-      SAMPAN_CHECK(from >= 0 && from < source.rows());
-      std::memcpy(out + i * bytes, source.data + from * bytes, static_cast<std::size_t>(bytes));
-    }
-  });
-}
-
-}  // namespace
-
-WeightMatrix WeightMatrix::make(const TensorView& source, ThreadPool& pool) {
-  return make(source, {}, pool);
-}
-
-WeightMatrix WeightMatrix::make(const TensorView& source, std::span<const std::int64_t> row_order,
-                                ThreadPool& pool, const WeightAllocator& allocate) {
-  const ActivationKind kind = activation_kind(source.dtype);
-  WeightMatrix w;
-  w.dtype_ = source.dtype;
-  w.columns_ = source.columns();
-  w.rows_ = row_order.empty() ? source.rows() : static_cast<std::int64_t>(row_order.size());
-  SAMPAN_CHECK(w.rows_ >= 1 && w.columns_ >= 1);
-  if (kind != ActivationKind::kFloat) {
-    w.bytes_ = ceil_div(w.rows_, kPanelRows) * panel_bytes(source.dtype, w.columns_);
-    const std::shared_ptr<std::byte> memory = allocate(static_cast<std::size_t>(w.bytes_));
-    const PackTask task{source, row_order, memory.get()};
-    pack_panels({&task, 1}, pool);
-    w.owned_ = memory;
-    w.data_ = memory.get();
-    return w;
-  }
-  w.bytes_ = w.rows_ * row_bytes(source.dtype, w.columns_);
-  w.data_ = source.data;
-  if (!row_order.empty()) {
-    const std::shared_ptr<std::byte> memory = allocate(static_cast<std::size_t>(w.bytes_));
-    copy_rows(source, row_order, memory.get(), pool);
-    w.owned_ = memory;
-    w.data_ = memory.get();
-  }
-  return w;
-}
-
-std::vector<WeightMatrix> WeightMatrix::make_all(std::span<const TensorView> sources,
-                                                 ThreadPool& pool,
-                                                 const WeightAllocator& allocate) {
-  std::vector<WeightMatrix> all;
-  std::vector<PackTask> tasks;
-  for (const TensorView& source : sources) {
-    if (activation_kind(source.dtype) == ActivationKind::kFloat) {
-      all.push_back(make(source, pool));
-      continue;
-    }
-    WeightMatrix w;
-    w.dtype_ = source.dtype;
-    w.rows_ = source.rows();
-    w.columns_ = source.columns();
-    SAMPAN_CHECK(w.rows_ >= 1 && w.columns_ >= 1);
-    w.bytes_ = owned_bytes_of(source);
-    const std::shared_ptr<std::byte> memory = allocate(static_cast<std::size_t>(w.bytes_));
-    tasks.push_back({source, {}, memory.get()});
-    w.owned_ = memory;
-    w.data_ = memory.get();
-    all.push_back(std::move(w));
-  }
-  pack_panels(tasks, pool);
-  return all;
-}
-
-WeightMatrix WeightMatrix::make(const QuantizedMatrix& source,
-                                std::span<const std::int64_t> row_order, ThreadPool& pool,
-                                const WeightAllocator& allocate) {
-  WeightMatrix w;
-  w.columns_ = source.columns();
-  w.rows_ = row_order.empty() ? source.rows() : static_cast<std::int64_t>(row_order.size());
-  w.column_order_.assign(source.column_order().begin(), source.column_order().end());
-  const std::vector<DType> types = panel_types_for(source);
-  auto type = std::find(types.begin(), types.end(), likely_panel_type(source, row_order));
-  for (;; ++type) {
-    SAMPAN_CHECK(type != types.end());
-    w.dtype_ = *type;
-    w.bytes_ = ceil_div(w.rows_, kPanelRows) * panel_bytes(*type, w.columns_);
-    const std::shared_ptr<std::byte> memory = allocate(static_cast<std::size_t>(w.bytes_));
-    if (!pack_panels(source, *type, row_order, memory.get(), pool)) continue;
-    w.owned_ = memory;
-    w.data_ = memory.get();
-    return w;
-  }
-}
-
-std::int64_t WeightMatrix::owned_bytes_of(const TensorView& source) {
-  if (activation_kind(source.dtype) == ActivationKind::kFloat) return 0;
-  return ceil_div(source.rows(), kPanelRows) * panel_bytes(source.dtype, source.columns());
-}
-
-std::int64_t WeightMatrix::owned_bytes_of(const QuantizedMatrix& source) {
-  return ceil_div(source.rows(), kPanelRows) *
-         panel_bytes(likely_panel_type(source, {}), source.columns());
-}
-
-struct Activations::Forms {
-  struct Form {
-    bool made = false;
-    QuantizedRows rows;
-    Buffer buffer;
-  };
-  Form bf16;
-  Form block32;
-  Form block256;
-  Buffer floats;  // rows taken from another's
-
-  Form& of(ActivationKind kind) {
-    if (kind == ActivationKind::kBf16) return bf16;
-    return kind == ActivationKind::kInt8Block32 ? block32 : block256;
-  }
-};
-
-Activations::Activations() : forms_(std::make_unique<Forms>()) {}
-Activations::~Activations() = default;
-Activations::Activations(Activations&&) noexcept = default;
-Activations& Activations::operator=(Activations&&) noexcept = default;
-
-void Activations::set(const float* x, std::int64_t rows, std::int64_t columns) {
-  static std::atomic<std::uint64_t> contents{0};
-  content_ = 1 + contents.fetch_add(1, std::memory_order_relaxed);
-  x_ = x;
-  rows_ = rows;
-  columns_ = columns;
-  source_ = nullptr;
-  forms_->bf16.made = false;
-  forms_->block32.made = false;
-  forms_->block256.made = false;
-}
-
-void Activations::set_rows_of(Activations& source, std::span<const std::int32_t> rows) {
-  set(nullptr, static_cast<std::int64_t>(rows.size()), source.columns());
-  source_ = &source;
-  source_rows_ = rows;
-}
-
-void Activations::require(ActivationKind kind, ThreadPool& pool) {
-  if (kind == ActivationKind::kFloat) {
-    if (x_ == nullptr && source_ != nullptr) gather_floats(pool);
-    return;
-  }
-  Forms::Form& form = forms_->of(kind);
-  if (form.made) return;
-  SAMPAN_CHECK(columns_ % block_width(kind) == 0);
-  QuantizedRows& out = form.rows;
-  out.rows = rows_;
-  out.blocks = columns_ / block_width(kind);
-  out.row_stride = (ceil_div(out.blocks * block_bytes(kind), 64) | 1) * 64;
-  const auto bytes = static_cast<std::size_t>(out.row_stride * rows_);
-  if (form.buffer.size() < bytes) form.buffer = Buffer(bytes);
-  out.data = form.buffer.data();
-  form.made = true;
-  if (source_ != nullptr) {
-    source_->require(kind, pool);
-    const std::byte* const from = source_->quantized(kind).data;
-    std::byte* const to = form.buffer.data();
-    copy_rows(from, to, out.row_stride, pool);
-    return;
-  }
-
-  const MatmulTable& table = active_matmul_table();
-  const QuantizeKernel quantize = kind == ActivationKind::kBf16          ? table.narrow_bf16
-                                  : kind == ActivationKind::kInt8Block32 ? table.quantize32
-                                                                         : table.quantize256;
-  const auto quantize_rows = [&](std::int64_t begin, std::int64_t end) {
-    for (std::int64_t t = begin; t < end; ++t) {
-      quantize(x_ + t * columns_, out.blocks, form.buffer.data() + t * out.row_stride);
-    }
-  };
-  if (rows_ * columns_ <= kSerialQuantizeFloats) {
-    quantize_rows(0, rows_);
-  } else {
-    const std::int64_t jobs = std::min<std::int64_t>(rows_, kJobsPerThread * pool.size());
-    pool.parallel_for(jobs, [&](std::int64_t job, int) {
-      quantize_rows(job * rows_ / jobs, (job + 1) * rows_ / jobs);
-    });
-  }
-}
-
-void Activations::gather_floats(ThreadPool& pool) {
-  SAMPAN_CHECK(source_->floats() != nullptr);
-  const std::int64_t bytes = columns_ * static_cast<std::int64_t>(sizeof(float));
-  Buffer& buffer = forms_->floats;
-  if (buffer.size() < static_cast<std::size_t>(rows_ * bytes)) {
-    buffer = Buffer(static_cast<std::size_t>(rows_ * bytes));
-  }
-  copy_rows(reinterpret_cast<const std::byte*>(source_->floats()), buffer.data(), bytes, pool);
-  x_ = reinterpret_cast<const float*>(buffer.data());
-}
-
-// Rows of `bytes` bytes: to[i] = from[source_rows_[i]].
-void Activations::copy_rows(const std::byte* from, std::byte* to, std::int64_t bytes,
-                            ThreadPool& pool) const {
-  const auto copy = [&](std::int64_t begin, std::int64_t end) {
-    for (std::int64_t i = begin; i < end; ++i) {
-      const std::int64_t row = source_rows_[static_cast<std::size_t>(i)];
-      std::memcpy(to + i * bytes, from + row * bytes, static_cast<std::size_t>(bytes));
-    }
-  };
-  if (rows_ * bytes <= kSerialCopyBytes) return copy(0, rows_);
-  const std::int64_t jobs = std::min<std::int64_t>(rows_, kJobsPerThread * pool.size());
-  pool.parallel_for(
-      jobs, [&](std::int64_t job, int) { copy(job * rows_ / jobs, (job + 1) * rows_ / jobs); });
-}
-
-const QuantizedRows& Activations::quantized(ActivationKind kind) const {
-  const Forms::Form& form = forms_->of(kind);
-  SAMPAN_CHECK(kind != ActivationKind::kFloat && form.made);
-  return form.rows;
-}
-
-namespace {
-
 // Products of tasks whose weights take the columns as they are.
 void run_tasks(const MatmulTable& table, std::span<const MatmulTask> tasks, const Activations& x,
                ThreadPool& pool) {
@@ -550,7 +270,7 @@ void run_ordered_task(const MatmulTable& table, const MatmulTask& task, const Ac
       for (const std::int32_t column : task.w->column_order()) *out++ = row[column];
     }
   };
-  if (task.rows * columns <= kSerialQuantizeFloats) {
+  if (task.rows * columns <= kSerialGatherFloats) {
     gather(0, task.rows);
   } else {
     const std::int64_t jobs = std::min<std::int64_t>(task.rows, kJobsPerThread * pool.size());

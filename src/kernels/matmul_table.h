@@ -117,6 +117,8 @@ const MatmulTable& matmul_table_avx512_base();
 
 // The table of an instruction set that this machine supports (CHECK).
 const MatmulTable& matmul_table(Isa isa);
+// The table of active_isa().
+const MatmulTable& active_matmul_table();
 
 // matmul() of kernels/matmul.h with a given table; the form of x that w needs must be there
 // (Activations::require; floats where w has a column order).

@@ -4,6 +4,7 @@
 #include <cstring>
 #include <vector>
 
+#include "base/ceil_div.h"
 #include "base/error.h"
 #include "base/memory.h"
 #include "kernels/isa_tables.h"
@@ -34,7 +35,7 @@ class Packing {
     SAMPAN_CHECK(kernel_ != nullptr);
   }
 
-  std::int64_t jobs() const { return (panels() + panels_a_job() - 1) / panels_a_job(); }
+  std::int64_t jobs() const { return ceil_div(panels(), panels_a_job()); }
 
   void run_job(std::int64_t job) const {
     const std::int64_t begin = job * panels_a_job();
@@ -44,7 +45,7 @@ class Packing {
   }
 
  private:
-  std::int64_t panels() const { return (rows_ + kPanelRows - 1) / kPanelRows; }
+  std::int64_t panels() const { return ceil_div(rows_, kPanelRows); }
   std::int64_t panels_a_job() const {
     return std::max<std::int64_t>(1, kJobBytes / (kPanelRows * source_row_bytes_));
   }

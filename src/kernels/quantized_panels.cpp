@@ -7,6 +7,7 @@
 #include <cmath>
 #include <cstring>
 
+#include "base/ceil_div.h"
 #include "base/error.h"
 #include "kernels/panels.h"
 #include "tensor/half.h"
@@ -266,8 +267,8 @@ struct PanelRows {
 
 class QuantizedPacking {
  public:
-  QuantizedPacking(const QuantizedMatrix& source, DType type, std::span<const std::int64_t> row_order,
-          std::byte* out)
+  QuantizedPacking(const QuantizedMatrix& source, DType type,
+                   std::span<const std::int64_t> row_order, std::byte* out)
       : source_(source),
         put_(putter(source, type)),
         format_(panel_format(type)),
@@ -279,7 +280,7 @@ class QuantizedPacking {
     SAMPAN_CHECK(put_ != nullptr);
   }
 
-  std::int64_t panels() const { return (rows_ + kPanelRows - 1) / kPanelRows; }
+  std::int64_t panels() const { return ceil_div(rows_, kPanelRows); }
 
   // Packs panels [begin, end), at most kPanelsAtOnce; false where the type does not hold them.
   bool pack(std::int64_t begin, std::int64_t end) const {
@@ -361,7 +362,7 @@ bool pack_panels(const QuantizedMatrix& source, DType type, std::span<const std:
   const std::int64_t fair = std::max<std::int64_t>(panels / (kPackJobsPerThread * pool.size()), 1);
   const std::int64_t at_once = source.lies_along_rows() ? std::min(kPanelsAtOnce, fair) : 1;
   std::atomic<bool> fits{true};
-  pool.parallel_for((panels + at_once - 1) / at_once, [&](std::int64_t job, int) {
+  pool.parallel_for(ceil_div(panels, at_once), [&](std::int64_t job, int) {
     if (!fits.load(std::memory_order_relaxed)) return;
     const std::int64_t begin = job * at_once;
     if (!packing.pack(begin, std::min(begin + at_once, panels))) fits.store(false);

@@ -7,12 +7,11 @@
 #include <limits>
 #include <utility>
 
+#include "base/ceil_div.h"
 #include "base/error.h"
 
 namespace sampan {
 namespace {
-
-std::int64_t ceil_div(std::int64_t a, std::int64_t b) { return a / b + (a % b != 0 ? 1 : 0); }
 
 void check_shape(const std::string& name, std::string_view what, const TensorView& tensor,
                  const Shape& shape) {
