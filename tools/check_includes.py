@@ -35,12 +35,13 @@ LIBRARIES = {
 }
 # Compiled for one instruction set, so that no inline function of theirs may be merged with one of plain code: they see declarations, plain
 # data and what has internal linkage.
-INSTRUCTION_SET = re.compile(r"kernels/(avx2|avx512|neon|vectors)/")
+INSTRUCTION_SET = re.compile(r"kernels/(avx2|avxvnni|avx512|neon|vectors)/")
 CONTRACTS = {
     "kernels/attention_table.h", "kernels/lanes.h", "kernels/math.h", "kernels/matmul_table.h", "kernels/ops_table.h", "kernels/pack_formats.h",
     "kernels/panels.h", "kernels/peaks.h", "kernels/unroll.h", "tensor/blocks.h",
     "immintrin.h", "arm_neon.h", "array", "cstddef", "cstdint", "type_traits",
 }
+SHARED = ("kernels/vectors/", "kernels/avx2/", "kernels/avxvnni/")  # the latter two share their products
 INCLUDE = re.compile(r'^\s*#include\s+["<]([^">]+)[">]', re.MULTILINE)
 
 
@@ -65,7 +66,7 @@ def problems_of(path):
         target = folder_of(include)
         if target is not None and target != folder and target not in ALLOWED[folder]:
             yield f"includes {include}, but {folder}/ may include {', '.join(sorted(ALLOWED[folder])) or 'nothing'}"
-        if instruction_set and include not in CONTRACTS and not include.startswith((instruction_set[0], "kernels/vectors/")):
+        if instruction_set and include not in CONTRACTS and not include.startswith((instruction_set[0], *SHARED)):
             yield f"includes {include}, which is not a contract for sources of one instruction set"
         for library, folders in LIBRARIES.items():
             if include.startswith(library) and folder not in folders:

@@ -48,7 +48,7 @@ Isa choose() {
     }
     return isa;
   }
-  fail(ErrorCode::kInvalidArgument, "SAMPAN_ISA={}: not one of reference, avx2, avx512, neon", printable(forced));
+  fail(ErrorCode::kInvalidArgument, "SAMPAN_ISA={}: not one of reference, avx2, avxvnni, avx512, neon", printable(forced));
 }
 
 }  // namespace
@@ -57,6 +57,7 @@ std::string_view isa_name(Isa isa) {
   switch (isa) {
     case Isa::kReference: return "reference";
     case Isa::kAvx2: return "avx2";
+    case Isa::kAvxVnni: return "avxvnni";
     case Isa::kAvx512: return "avx512";
     case Isa::kNeon: return "neon";
   }

@@ -5,20 +5,23 @@
 namespace sampan {
 
 // Instruction sets with a kernel table of their own. All give the same bits.
-enum class Isa { kReference, kAvx2, kAvx512, kNeon };
-inline constexpr Isa kAllIsas[] = {Isa::kReference, Isa::kAvx2, Isa::kAvx512, Isa::kNeon};
+enum class Isa { kReference, kAvx2, kAvxVnni, kAvx512, kNeon };
+inline constexpr Isa kAllIsas[] = {Isa::kReference, Isa::kAvx2, Isa::kAvxVnni, Isa::kAvx512,
+                                   Isa::kNeon};
 
 std::string_view isa_name(Isa isa);
 
-// True when the program has the table and this machine and operating system can run it: avx2 needs AVX2, FMA and F16C; avx512
-// needs F, BW, VL, DQ, VNNI and VBMI besides; neon (AArch64) needs DotProd.
+// True when the program has the table and this machine and operating system can run it: avx2 needs
+// AVX2, FMA and F16C; avxvnni needs AVX-VNNI (256 bits) besides; avx512 needs, besides what avx2
+// does, F, BW, VL, DQ, VNNI and VBMI; neon (AArch64) needs DotProd.
 bool isa_supported(Isa isa);
 
 // Whether the machine has AVX512_BF16 (vdpbf16ps). The avx512 table does without it as well.
 bool has_bf16_products();
 
-// The one that runs: the best supported, or what SAMPAN_ISA (reference, avx2, avx512, neon) says. Chosen at the first call.
-// Throws Error kInvalidArgument when SAMPAN_ISA is unknown or names one that the machine lacks.
+// The one that runs: the best supported, or what SAMPAN_ISA (reference, avx2, avxvnni, avx512,
+// neon) says. Chosen at the first call. Throws Error kInvalidArgument when SAMPAN_ISA is unknown or
+// names one that the machine lacks.
 Isa active_isa();
 
 }  // namespace sampan

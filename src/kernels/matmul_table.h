@@ -110,6 +110,7 @@ static_assert(kMaxJobFloatRows * kMaxFloatTileTokens * 16 * sizeof(float) <= kJo
 
 const MatmulTable& matmul_table_reference();
 const MatmulTable& matmul_table_avx2();
+const MatmulTable& matmul_table_avxvnni();
 const MatmulTable& matmul_table_avx512();
 const MatmulTable& matmul_table_neon();
 // As above without what only some of these machines have (AVX512_BF16).

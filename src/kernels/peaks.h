@@ -29,6 +29,7 @@ struct PeakTable {
 };
 const PeakTable& peak_table_reference();
 const PeakTable& peak_table_avx2();
+const PeakTable& peak_table_avxvnni();
 const PeakTable& peak_table_avx512();
 const PeakTable& peak_table_neon();
 

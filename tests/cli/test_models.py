@@ -26,7 +26,8 @@ def cpu_flags():
 
 def supported_isas():
     flags = cpu_flags()
-    return ["reference"] + ["avx2"] * ("avx2" in flags) + ["avx512"] * ("avx512_vnni" in flags)
+    named = {"avx2": "avx2", "avxvnni": "avx_vnni", "avx512": "avx512_vnni"}
+    return ["reference"] + [isa for isa, flag in named.items() if flag in flags]
 
 
 class Logits(CliTest):
@@ -114,7 +115,7 @@ class Speculation(CliTest):
     models = (MODELS / "deepseek_v3_mtp_bf16", MODELS / "deepseek2_mtp_bf16.gguf")
 
     def test_the_same_ids_with_and_without_drafts(self):
-        isas = ["reference"] + ["avx2"] * ("avx2" in cpu_flags()) + ["avx512"] * ("avx512_vnni" in cpu_flags())
+        isas = supported_isas()
         sampling = ("--temperature", "0.9", "--seed", "3", "--repetition-penalty", "1.1", "--max-tokens", "80", "--ignore-eos", "--json")
         for model in self.models:
             command = ("generate", model, "--ids", "3,1,4,1,5,9", *sampling)

@@ -40,7 +40,7 @@ namespace {
 [[noreturn]] void run_unset() {
   ::unsetenv("SAMPAN_ISA");
   Isa best = Isa::kReference;
-  for (const Isa isa : {Isa::kAvx2, Isa::kAvx512, Isa::kNeon}) {
+  for (const Isa isa : {Isa::kAvx2, Isa::kAvxVnni, Isa::kAvx512, Isa::kNeon}) {
     if (isa_supported(isa)) best = isa;
   }
   std::exit(active_isa() == best ? 0 : 1);

@@ -6,217 +6,17 @@
 #include <cstdint>
 #include <type_traits>
 
-#include "kernels/avx2/matmul_formats.h"
-#include "kernels/matmul_table.h"
-#include "kernels/unroll.h"
+#ifdef SAMPAN_AVXVNNI
+#include "kernels/avxvnni/add_products.h"
+#else
+#include "kernels/avx2/add_products.h"
+#endif
+#include "kernels/avx2/panel_run.h"
 
-// Products of one panel with a few tokens. Of a format F and of Codes, which are F's own,
-// UnpackedCodes or SignCodes. Unsigned codes: maddubs gives 16-bit sums of two
-// products, several of which are added before a madd widens them (and multiplies by the sub-scale).
-// Signed ones: |w| times x with w's sign, widened at once.
+// Products of one panel with a few tokens, of a format F and of Codes, which are F's own,
+// UnpackedCodes or SignCodes. Sources of avxvnni/ share this with those of avx2/.
 namespace sampan {
 namespace {
-
-// A run of tiles of one panel, and the tokens that it meets.
-struct PanelRun {
-  const std::uint8_t* header;
-  const std::uint8_t* codes;
-  std::int64_t tiles;
-  const std::byte* x;
-  std::int64_t x_stride;
-  float* y;  // 16 rows side by side
-  std::int64_t y_stride;
-  bool resume;  // goes on from the sums in y
-  // Codes that come from memory: what is fetched while they are multiplied; is_cold: it is not in
-  // the caches yet.
-  const std::uint8_t* ahead;
-  bool is_cold;
-};
-
-// How far ahead of a panel's codes weights are fetched: more than memory's latency times a core's
-// share of its speed, not many more lines than a core can wait for. One token goes through its
-// weights so fast that memory itself is the limit, and there less is better.
-constexpr std::int64_t kFetchBytes = 2048;
-constexpr std::int64_t kFetchBytesOfOne = 512;
-
-SAMPAN_INLINE inline void fetch_line(const std::uint8_t* p) {
-  _mm_prefetch(reinterpret_cast<const char*>(p), _MM_HINT_T0);
-}
-
-// Fetches weights while others are multiplied: some lines with each column group, since all lines
-// of a tile at once are more than a core can wait for. Nothing for codes that are in a cache.
-template <typename F, typename Codes>
-class Stream {
- public:
-  explicit Stream(const PanelRun& run)
-      : ahead_(run.ahead), line_step_(run.is_cold ? kBytes / kLines : 0) {}
-
-  // With column group kGroup of 32 columns.
-  template <int kGroup>
-  SAMPAN_INLINE void fetch() const {
-    if constexpr (kIsFromMemory) {
-      constexpr int kFrom = kGroup * kLines / 8, kTo = (kGroup + 1) * kLines / 8;
-      unroll<kTo - kFrom>([&](auto i) SAMPAN_INLINE {
-        fetch_line(ahead_ + (kFrom + decltype(i)::value) * line_step_);
-      });
-    }
-  }
-  SAMPAN_INLINE void next_columns() {
-    if constexpr (kIsFromMemory) ahead_ += kLines * line_step_;
-  }
-
- private:
-  static constexpr bool kIsFromMemory = std::is_same_v<Codes, typename F::Codes>;
-  static constexpr PanelFormat kFormat = kPanelFormats[static_cast<int>(F::kType)];
-  // Header and codes of 32 columns.
-  static constexpr int kBytes =
-      (kFormat.header_bytes + kFormat.code_bytes) * 32 / kFormat.tile_columns;
-  static constexpr int kLines = (kBytes + 63) / 64;
-
-  const std::uint8_t* ahead_;
-  std::int64_t line_step_;
-};
-
-// Column groups in the order in which they are taken: both nibbles of a byte together where their
-// sub-block is the same.
-template <int kSub>
-constexpr int column_group(int i) {
-  return kSub == 16 ? i : i / 2 + (i % 2) * 4;
-}
-
-// Keeps the compiler from regrouping a chain of integer additions into a tree, whose products would
-// not fit the registers.
-SAMPAN_INLINE inline void fix_order(__m256i& sum) { asm("" : "+x"(sum)); }
-
-SAMPAN_INLINE inline __m256i broadcast4(const std::byte* p) {
-  int bits;
-  __builtin_memcpy(&bits, p, 4);
-  return _mm256_set1_epi32(bits);
-}
-
-SAMPAN_INLINE inline __m256 broadcast_float(const std::byte* p) {
-  return _mm256_castsi256_ps(broadcast4(p));
-}
-
-// sums[t][h] += multiplier[h] · Σ of codes times x over column groups kFirst … kFirst + kCount - 1
-// (in column_group order).
-template <typename F, typename Codes, int kTokens, int kFirst, int kCount>
-SAMPAN_INLINE inline void add_products(const std::uint8_t* codes, const Stream<F, Codes>& stream,
-                                       const std::byte* const (&x)[kTokens],
-                                       const __m256i (&multiplier)[2],
-                                       __m256i (&sums)[kTokens][2]) {
-  if constexpr (std::is_same_v<Codes, SignCodes>) {
-    static_assert(kFirst == 0 && kCount == 8);
-    unroll<2>([&](auto h) SAMPAN_INLINE {
-      constexpr int kH = decltype(h)::value;
-      const __m256i lacking =
-          _mm256_madd_epi16(SignCodes::negative_sums(codes + 32 * kH), multiplier[kH]);
-      unroll<kTokens>([&](auto t) SAMPAN_INLINE {
-        __m256i& sum = sums[decltype(t)::value][kH];
-        sum = _mm256_add_epi32(sum, lacking);
-      });
-    });
-    unroll<kCount>([&](auto i) SAMPAN_INLINE {
-      constexpr int kG = column_group<32>(decltype(i)::value);
-      unroll<kTokens>([&](auto t) SAMPAN_INLINE {
-        constexpr int kT = decltype(t)::value;
-        const __m256i q = broadcast4(x[kT] + 4 * kG);
-        unroll<2>([&](auto h) SAMPAN_INLINE {
-          constexpr int kH = decltype(h)::value;
-          const std::uint8_t* const half = codes + 32 * kH;
-          const __m256i turned = _mm256_xor_si256(q, SignCodes::sign<kG>(half));
-          const __m256i products = _mm256_maddubs_epi16(SignCodes::magnitude<kG>(half), turned);
-          sums[kT][kH] =
-              _mm256_add_epi32(sums[kT][kH], _mm256_madd_epi16(products, multiplier[kH]));
-          fix_order(sums[kT][kH]);
-        });
-      });
-    });
-  } else if constexpr (F::kRun == 0) {
-    unroll<kCount>([&](auto i) SAMPAN_INLINE {
-      constexpr int kG = column_group<32>(kFirst + decltype(i)::value);
-      stream.template fetch<kFirst + decltype(i)::value>();
-      __m256i w[2], magnitude[2];
-      unroll<2>([&](auto h) SAMPAN_INLINE {
-        constexpr int kH = decltype(h)::value;
-        w[kH] = Codes::template group<kG>(codes + 32 * kH);
-        magnitude[kH] = _mm256_abs_epi8(w[kH]);
-      });
-      unroll<kTokens>([&](auto t) SAMPAN_INLINE {
-        constexpr int kT = decltype(t)::value;
-        const __m256i q = broadcast4(x[kT] + 4 * kG);
-        unroll<2>([&](auto h) SAMPAN_INLINE {
-          constexpr int kH = decltype(h)::value;
-          const __m256i products = _mm256_maddubs_epi16(magnitude[kH], _mm256_sign_epi8(q, w[kH]));
-          sums[kT][kH] =
-              _mm256_add_epi32(sums[kT][kH], _mm256_madd_epi16(products, multiplier[kH]));
-          fix_order(sums[kT][kH]);
-        });
-      });
-    });
-  } else if constexpr (F::kRun == 2) {
-    // Two groups of a token at once, so that sums stay in registers: through memory one addition
-    // would wait for the other.
-    unroll<kCount / 2>([&](auto i) SAMPAN_INLINE {
-      constexpr int kI = kFirst + 2 * decltype(i)::value;
-      constexpr int kG = column_group<F::kSub>(kI), kNext = column_group<F::kSub>(kI + 1);
-      stream.template fetch<kI>();
-      stream.template fetch<kI + 1>();
-      __m256i w[2], next[2];
-      unroll<2>([&](auto h) SAMPAN_INLINE {
-        constexpr int kH = decltype(h)::value;
-        w[kH] = Codes::template group<kG>(codes + 32 * kH);
-        next[kH] = Codes::template group<kNext>(codes + 32 * kH);
-      });
-      unroll<kTokens>([&](auto t) SAMPAN_INLINE {
-        constexpr int kT = decltype(t)::value;
-        const __m256i q = broadcast4(x[kT] + 4 * kG), q_next = broadcast4(x[kT] + 4 * kNext);
-        unroll<2>([&](auto h) SAMPAN_INLINE {
-          constexpr int kH = decltype(h)::value;
-          const __m256i run = _mm256_add_epi16(_mm256_maddubs_epi16(w[kH], q),
-                                               _mm256_maddubs_epi16(next[kH], q_next));
-          sums[kT][kH] = _mm256_add_epi32(sums[kT][kH], _mm256_madd_epi16(run, multiplier[kH]));
-          fix_order(sums[kT][kH]);
-        });
-      });
-    });
-  } else if constexpr (kCount > F::kRun) {
-    add_products<F, Codes, kTokens, kFirst, F::kRun>(codes, stream, x, multiplier, sums);
-    add_products<F, Codes, kTokens, kFirst + F::kRun, kCount - F::kRun>(codes, stream, x,
-                                                                        multiplier, sums);
-  } else {
-    __m256i run[kTokens][2];
-    unroll<kCount>([&](auto i) SAMPAN_INLINE {
-      constexpr int kI = decltype(i)::value;
-      constexpr int kG = column_group<F::kSub>(kFirst + kI);
-      stream.template fetch<kFirst + kI>();
-      __m256i w[2];
-      unroll<2>([&](auto h) SAMPAN_INLINE {
-        constexpr int kH = decltype(h)::value;
-        w[kH] = Codes::template group<kG>(codes + 32 * kH);
-      });
-      unroll<kTokens>([&](auto t) SAMPAN_INLINE {
-        constexpr int kT = decltype(t)::value;
-        const __m256i q = broadcast4(x[kT] + 4 * kG);
-        unroll<2>([&](auto h) SAMPAN_INLINE {
-          constexpr int kH = decltype(h)::value;
-          const __m256i products = _mm256_maddubs_epi16(w[kH], q);
-          run[kT][kH] = kI == 0 ? products : _mm256_add_epi16(run[kT][kH], products);
-          fix_order(run[kT][kH]);
-        });
-      });
-    });
-    unroll<kTokens>([&](auto t) SAMPAN_INLINE {
-      constexpr int kT = decltype(t)::value;
-      unroll<2>([&](auto h) SAMPAN_INLINE {
-        constexpr int kH = decltype(h)::value;
-        sums[kT][kH] =
-            _mm256_add_epi32(sums[kT][kH], _mm256_madd_epi16(run[kT][kH], multiplier[kH]));
-        fix_order(sums[kT][kH]);
-      });
-    });
-  }
-}
 
 template <int kTokens>
 SAMPAN_INLINE inline void start(const PanelRun& run, const std::byte* (&x)[kTokens],
@@ -301,16 +101,6 @@ template <typename F, typename Codes, int kTokens>
   finish(run, acc);
 }
 
-// (a, b) pairs of 16-bit numbers to (a, a), (b, b).
-SAMPAN_INLINE inline __m256i first_of_pairs(__m256i v) {
-  return _mm256_or_si256(_mm256_slli_epi32(v, 16),
-                         _mm256_blend_epi16(v, _mm256_setzero_si256(), 0xAA));
-}
-SAMPAN_INLINE inline __m256i second_of_pairs(__m256i v) {
-  return _mm256_or_si256(_mm256_srli_epi32(v, 16),
-                         _mm256_blend_epi16(v, _mm256_setzero_si256(), 0x55));
-}
-
 // dots[t][h] = Σ over sub-blocks of pairs(pair, h) · sums of x, as 32-bit integers. sums_offset: of
 // the sums in the block.
 template <typename F, int kTokens, typename Pairs>
@@ -342,8 +132,8 @@ SAMPAN_INLINE inline void add_pair(const std::uint8_t* header, const std::uint8_
   unroll<2>([&](auto h) SAMPAN_INLINE {
     constexpr int kH = decltype(h)::value;
     const __m256i scales = F::scale_pairs(header, pair, kH);
-    first[kH] = first_of_pairs(scales);
-    second[kH] = second_of_pairs(scales);
+    first[kH] = first_multiplier(scales);
+    second[kH] = second_multiplier(scales);
   });
   if constexpr (F::kSub == 16) {
     add_products<F, Codes, kTokens, 0, 4>(codes, stream, x, first, sums);

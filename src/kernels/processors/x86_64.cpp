@@ -21,6 +21,13 @@ bool has_avx2() {
   return __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma") && has_f16c();
 }
 
+// The name is as new to compilers.
+bool has_avxvnni() {
+  constexpr unsigned kAvxVnni = 1u << 4;
+  unsigned a = 0, b = 0, c = 0, d = 0;
+  return has_avx2() && __get_cpuid_count(7, 1, &a, &b, &c, &d) != 0 && (a & kAvxVnni) != 0;
+}
+
 bool has_avx512() {
   return has_avx2() && __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") &&
          __builtin_cpu_supports("avx512vl") && __builtin_cpu_supports("avx512dq") &&
@@ -36,6 +43,14 @@ constexpr IsaTables kTables[] = {
      .attention = attention_table_avx2,
      .pack = pack_table_avx2,
      .peaks = peak_table_avx2},
+    {.isa = Isa::kAvxVnni,
+     .supported = has_avxvnni,
+     .matmul = matmul_table_avxvnni,
+     .matmul_base = matmul_table_avxvnni,
+     .ops = ops_table_avx2,
+     .attention = attention_table_avx2,
+     .pack = pack_table_avx2,
+     .peaks = peak_table_avxvnni},
     {.isa = Isa::kAvx512,
      .supported = has_avx512,
      .matmul = matmul_table_avx512,

@@ -1,0 +1,8 @@
+#include "kernels/avx2/block256_entries.h"
+#include "kernels/avx2/matmul_entries.h"
+
+namespace sampan {
+
+void add_block256_entries_avxvnni(MatmulTable& table) { add_block256_entries(table); }
+
+}  // namespace sampan
