@@ -26,7 +26,7 @@ std::int64_t int8_rounds(std::int64_t count) {
   for (__m512i& sum : sums) sum = _mm512_setzero_si512();
   for (std::int64_t i = 0; i < count; ++i) {
     for (__m512i& sum : sums) sum = _mm512_dpbusd_epi32(sum, w, x);
-    asm volatile("" : "+v"(x));  // keeps the compiler from lifting the products out of the loop
+    asm volatile("" : "+v,m"(x));  // keeps the compiler from lifting the products out of the loop
   }
   for (int j = 1; j < kChains; ++j) sums[0] = _mm512_add_epi32(sums[0], sums[j]);
   return _mm_cvtsi128_si32(_mm512_castsi512_si128(sums[0]));

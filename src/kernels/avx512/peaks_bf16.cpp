@@ -14,7 +14,7 @@ float bf16_rounds_avx512(std::int64_t count) {
     for (__m512& sum : sums) {
       sum = _mm512_dpbf16_ps(sum, reinterpret_cast<__m512bh>(x), reinterpret_cast<__m512bh>(x));
     }
-    asm volatile("" : "+v"(x));  // keeps the compiler from lifting the products out of the loop
+    asm volatile("" : "+v,m"(x));  // keeps the compiler from lifting the products out of the loop
   }
   for (int j = 1; j < kChains; ++j) sums[0] = _mm512_add_ps(sums[0], sums[j]);
   return _mm512_cvtss_f32(sums[0]);
