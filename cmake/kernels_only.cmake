@@ -1,5 +1,5 @@
-# SAMPAN_ONLY_KERNELS: what base, tensor, kernels and their tests need of other libraries, for a target whose packages are not
-# installed: fmt's headers and GoogleTest's sources, which Debian keeps the same for every processor.
+# SAMPAN_ONLY_KERNELS for another processor: what base, tensor, kernels and their tests need of other libraries, for a target whose
+# packages are not installed: fmt's headers and GoogleTest's sources, which Debian keeps the same for every processor.
 set(headers ${CMAKE_BINARY_DIR}/headers)
 file(MAKE_DIRECTORY ${headers})
 file(CREATE_LINK /usr/include/fmt ${headers}/fmt SYMBOLIC)

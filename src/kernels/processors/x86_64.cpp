@@ -21,18 +21,25 @@ bool has_avx2() {
   return __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma") && has_f16c();
 }
 
+#ifdef SAMPAN_EMULATE
+// The tables are compiled for AVX2 (tests/kernels/emulated_*.h).
+bool has_avxvnni() { return has_avx2(); }
+bool has_avx512() { return has_avx2(); }
+bool has_avx512_bf16() { return true; }
+#else
 // The name is as new to compilers.
 bool has_avxvnni() {
   constexpr unsigned kAvxVnni = 1u << 4;
   unsigned a = 0, b = 0, c = 0, d = 0;
   return has_avx2() && __get_cpuid_count(7, 1, &a, &b, &c, &d) != 0 && (a & kAvxVnni) != 0;
 }
-
 bool has_avx512() {
   return has_avx2() && __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") &&
          __builtin_cpu_supports("avx512vl") && __builtin_cpu_supports("avx512dq") &&
          __builtin_cpu_supports("avx512vnni") && __builtin_cpu_supports("avx512vbmi");
 }
+bool has_avx512_bf16() { return __builtin_cpu_supports("avx512bf16"); }
+#endif
 
 constexpr IsaTables kTables[] = {
     {.isa = Isa::kAvx2,
@@ -65,6 +72,6 @@ constexpr IsaTables kTables[] = {
 
 std::span<const IsaTables> processor_tables() { return kTables; }
 
-bool has_bf16_products() { return has_avx512() && __builtin_cpu_supports("avx512bf16"); }
+bool has_bf16_products() { return has_avx512() && has_avx512_bf16(); }
 
 }  // namespace sampan
