@@ -152,7 +152,7 @@ struct LaneRun {
   const float* x;
   std::int64_t x_stride;
   std::int64_t x_lane_stride;
-  float* kept;  // (16 lanes, tokens, 16 rows)
+  float* kept;  // (16 lanes, tokens, kPanelRowCount)
   bool first;   // stretch: the lanes start from zeros
   bool last;    // the lanes are folded into y
   float* y;
