@@ -1,5 +1,5 @@
-#include "kernels/avx2/published_entries.h"
 #include "kernels/avx2/matmul_entries.h"
+#include "kernels/avx2/published_entries.h"
 
 namespace sampan {
 
