@@ -17,7 +17,6 @@ namespace {
 // not.
 constexpr std::int64_t kSerialQuantizeFloats = 16 << 10;
 constexpr std::int64_t kSerialCopyBytes = 256 << 10;
-constexpr std::int64_t kJobsPerThread = 8;
 
 }  // namespace
 

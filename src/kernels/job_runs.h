@@ -9,6 +9,9 @@
 
 namespace sampan {
 
+// Jobs a thread at least, where there is so much work: threads then finish nearly together.
+inline constexpr std::int64_t kJobsPerThread = 8;
+
 // Hands out jobs 0 … count - 1 to threads, each once: every thread has a run of its own, so that
 // what it reads lies in a row, and takes from the others' when it is through.
 class JobRuns {

@@ -27,8 +27,6 @@ namespace {
 constexpr std::int64_t kJobActivationBytes = 256 << 10;
 // Weights a job at least, so that taking a job and starting its stream cost little beside it.
 constexpr std::int64_t kJobWeightBytes = 64 << 10;
-// Jobs a thread at least, where there is so much work: threads then finish nearly together.
-constexpr std::int64_t kJobsPerThread = 8;
 // Rows of plain floats that a kernel takes at a time, with few tokens.
 constexpr std::int64_t kFloatUnitRows = 4;
 // Floats below which gathering columns is not worth waking other threads.

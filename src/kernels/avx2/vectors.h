@@ -6,6 +6,7 @@
 #include <cstdint>
 
 #include "kernels/lanes.h"
+#include "kernels/vectors/x86_64.h"
 
 // Registers of floats as kernels/vectors/ sees them. For the sources of this folder alone:
 // everything has internal linkage.
@@ -17,10 +18,8 @@ constexpr int kVector = 8;  // floats a register
 constexpr int kRegisters = 16;
 constexpr int kLaneVectors = kLanes / kVector;  // that hold the 16 virtual lanes
 
-enum class Bf16 : std::uint16_t {};
-
 inline Floats zeros() { return _mm256_setzero_ps(); }
-inline Floats all(float x) { return _mm256_set1_ps(x); }
+inline Floats broadcast(float x) { return _mm256_set1_ps(x); }
 
 // kVector numbers, widened; no alignment needed.
 inline Floats load(const float* x) { return _mm256_loadu_ps(x); }
@@ -56,13 +55,12 @@ inline Floats add(Floats a, Floats b) { return _mm256_add_ps(a, b); }
 inline Floats subtract(Floats a, Floats b) { return _mm256_sub_ps(a, b); }
 inline Floats multiply(Floats a, Floats b) { return _mm256_mul_ps(a, b); }
 inline Floats divide(Floats a, Floats b) { return _mm256_div_ps(a, b); }
-inline Floats higher(Floats a, Floats b) { return _mm256_max_ps(a, b); }
+inline Floats maximum(Floats a, Floats b) { return _mm256_max_ps(a, b); }
 // sum + a * b and sum - a * b, rounded once.
 inline Floats add_product(Floats a, Floats b, Floats sum) { return _mm256_fmadd_ps(a, b, sum); }
 inline Floats subtract_product(Floats a, Floats b, Floats sum) {
   return _mm256_fnmadd_ps(a, b, sum);
 }
-inline float square_root(float x) { return _mm_cvtss_f32(_mm_sqrt_ss(_mm_set_ss(x))); }
 
 // Lanes where something holds.
 using Mask = __m256;
@@ -121,10 +119,7 @@ inline void store_some(std::uint16_t* x, Floats v, std::int64_t n) {
 
 // Sums by the tree of kernels/lanes.h: of the 16 virtual lanes; of the lanes of four registers.
 inline float fold_lanes(const Floats (&lanes)[kLaneVectors]) {
-  const __m256 eight = _mm256_add_ps(lanes[0], lanes[1]);
-  const __m128 four = _mm_add_ps(_mm256_castps256_ps128(eight), _mm256_extractf128_ps(eight, 1));
-  const __m128 two = _mm_add_ps(four, _mm_movehl_ps(four, four));
-  return _mm_cvtss_f32(_mm_add_ss(two, _mm_movehdup_ps(two)));
+  return fold_eight(_mm256_add_ps(lanes[0], lanes[1]));
 }
 inline void fold_four(const Floats (&v)[4], float* sums) {
   const __m256 a = _mm256_add_ps(_mm256_permute2f128_ps(v[0], v[1], 0x20),
@@ -146,25 +141,8 @@ inline float highest_lane(Floats v) {
   return _mm_cvtss_f32(_mm_max_ss(two, _mm_movehdup_ps(two)));
 }
 
-// While one lives, subnormal operands and results are zero, or are not. In between no sum may move:
-// keep them in functions of their own.
-class SubnormalMode {
- public:
-  explicit SubnormalMode(bool are_zero) {
-    constexpr unsigned kAreZero = 0x8040;
-    _mm_setcsr(are_zero ? before_ | kAreZero : before_ & ~kAreZero);
-  }
-  ~SubnormalMode() { _mm_setcsr(before_); }
-  SubnormalMode(const SubnormalMode&) = delete;
-  SubnormalMode& operator=(const SubnormalMode&) = delete;
-
- private:
-  const unsigned before_ = _mm_getcsr();
-};
-// Where there is no such mode, each number is made so.
+// SubnormalMode does it.
 inline Floats without_subnormals(Floats x) { return x; }
-
-inline void prefetch(const void* x) { _mm_prefetch(static_cast<const char*>(x), _MM_HINT_T0); }
 
 }  // namespace
 }  // namespace sampan

@@ -6,6 +6,7 @@
 #include <cstdint>
 
 #include "kernels/lanes.h"
+#include "kernels/vectors/x86_64.h"
 
 // Registers of floats as kernels/vectors/ sees them. For the sources of this folder alone:
 // everything has internal linkage.
@@ -17,10 +18,8 @@ constexpr int kVector = 16;  // floats a register
 constexpr int kRegisters = 32;
 constexpr int kLaneVectors = kLanes / kVector;  // that hold the 16 virtual lanes
 
-enum class Bf16 : std::uint16_t {};
-
 inline Floats zeros() { return _mm512_setzero_ps(); }
-inline Floats all(float x) { return _mm512_set1_ps(x); }
+inline Floats broadcast(float x) { return _mm512_set1_ps(x); }
 
 inline Floats widen_halves(__m256i halves) { return _mm512_cvtph_ps(halves); }
 inline Floats widen_codes(__m128i codes) { return _mm512_cvtepi32_ps(_mm512_cvtepi8_epi32(codes)); }
@@ -59,13 +58,12 @@ inline Floats add(Floats a, Floats b) { return _mm512_add_ps(a, b); }
 inline Floats subtract(Floats a, Floats b) { return _mm512_sub_ps(a, b); }
 inline Floats multiply(Floats a, Floats b) { return _mm512_mul_ps(a, b); }
 inline Floats divide(Floats a, Floats b) { return _mm512_div_ps(a, b); }
-inline Floats higher(Floats a, Floats b) { return _mm512_max_ps(a, b); }
+inline Floats maximum(Floats a, Floats b) { return _mm512_max_ps(a, b); }
 // sum + a * b and sum - a * b, rounded once.
 inline Floats add_product(Floats a, Floats b, Floats sum) { return _mm512_fmadd_ps(a, b, sum); }
 inline Floats subtract_product(Floats a, Floats b, Floats sum) {
   return _mm512_fnmadd_ps(a, b, sum);
 }
-inline float square_root(float x) { return _mm_cvtss_f32(_mm_sqrt_ss(_mm_set_ss(x))); }
 
 // Lanes where something holds.
 using Mask = __mmask16;
@@ -120,11 +118,8 @@ inline void store_some(std::uint16_t* x, Floats v, std::int64_t n) {
 
 // Sums by the tree of kernels/lanes.h: of the 16 virtual lanes; of the lanes of four registers.
 inline float fold_lanes(const Floats (&lanes)[kLaneVectors]) {
-  const __m256 eight =
-      _mm256_add_ps(_mm512_castps512_ps256(lanes[0]), _mm512_extractf32x8_ps(lanes[0], 1));
-  const __m128 four = _mm_add_ps(_mm256_castps256_ps128(eight), _mm256_extractf128_ps(eight, 1));
-  const __m128 two = _mm_add_ps(four, _mm_movehl_ps(four, four));
-  return _mm_cvtss_f32(_mm_add_ss(two, _mm_movehdup_ps(two)));
+  return fold_eight(
+      _mm256_add_ps(_mm512_castps512_ps256(lanes[0]), _mm512_extractf32x8_ps(lanes[0], 1)));
 }
 // Halves of a and b added: their first 8 lanes become 4 + 4, side by side.
 inline Floats fold_halves(Floats a, Floats b) {
@@ -142,25 +137,8 @@ inline void fold_four(const Floats (&v)[4], float* sums) {
 }
 inline float highest_lane(Floats v) { return _mm512_reduce_max_ps(v); }
 
-// While one lives, subnormal operands and results are zero, or are not. In between no sum may move:
-// keep them in functions of their own.
-class SubnormalMode {
- public:
-  explicit SubnormalMode(bool are_zero) {
-    constexpr unsigned kAreZero = 0x8040;
-    _mm_setcsr(are_zero ? before_ | kAreZero : before_ & ~kAreZero);
-  }
-  ~SubnormalMode() { _mm_setcsr(before_); }
-  SubnormalMode(const SubnormalMode&) = delete;
-  SubnormalMode& operator=(const SubnormalMode&) = delete;
-
- private:
-  const unsigned before_ = _mm_getcsr();
-};
-// Where there is no such mode, each number is made so.
+// SubnormalMode does it.
 inline Floats without_subnormals(Floats x) { return x; }
-
-inline void prefetch(const void* x) { _mm_prefetch(static_cast<const char*>(x), _MM_HINT_T0); }
 
 }  // namespace
 }  // namespace sampan

@@ -25,6 +25,7 @@ SAMPAN_INLINE inline void add_plain_products(const std::uint8_t* codes,
                                              __m256i (&sums)[kTokens][2]) {
   constexpr bool kIsSplit = std::is_same_v<Codes, SignCodes>;
   constexpr bool kIsSigned = F::kRun == 0;
+  constexpr int kOrder = kIsSigned ? 32 : F::kSub;
   if constexpr (kIsSplit) {
     static_assert(kFirst == 0 && kCount == 8);
     unroll<2 * kTokens>([&](auto i) SAMPAN_INLINE {
@@ -34,7 +35,7 @@ SAMPAN_INLINE inline void add_plain_products(const std::uint8_t* codes,
   }
   unroll<kCount>([&](auto i) SAMPAN_INLINE {
     constexpr int kI = kFirst + decltype(i)::value;
-    constexpr int kG = column_group < kIsSigned ? 32 : F::kSub > (kI);
+    constexpr int kG = column_group<kOrder>(kI);
     stream.template fetch<kI>();
     __m256i magnitude[2], sign[2];
     unroll<2>([&](auto h) SAMPAN_INLINE {

@@ -1,5 +1,6 @@
-#include "kernels/avx2/block256_entries.h"
 #include "kernels/avx2/matmul_entries.h"
+#include "kernels/avx2/matmul_job.h"
+#include "kernels/vectors/block256_entries.h"
 
 namespace sampan {
 

@@ -1,5 +1,6 @@
-#include "kernels/avx2/block32_entries.h"
 #include "kernels/avx2/matmul_entries.h"
+#include "kernels/avx2/matmul_job.h"
+#include "kernels/vectors/block32_entries.h"
 
 namespace sampan {
 

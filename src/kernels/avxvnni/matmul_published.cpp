@@ -1,5 +1,6 @@
 #include "kernels/avx2/matmul_entries.h"
-#include "kernels/avx2/published_entries.h"
+#include "kernels/avx2/matmul_job.h"
+#include "kernels/vectors/published_entries.h"
 
 namespace sampan {
 

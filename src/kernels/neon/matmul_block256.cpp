@@ -1,15 +1,9 @@
 #include "kernels/neon/matmul_entries.h"
 #include "kernels/neon/matmul_job.h"
+#include "kernels/vectors/block256_entries.h"
 
 namespace sampan {
 
-void add_block256_entries_neon(MatmulTable& table) {
-  table.panels[static_cast<int>(DType::kQ2_K)] = multiply_panels<Q2K>;
-  table.panels[static_cast<int>(DType::kQ3_K)] = multiply_panels<Q3K>;
-  table.panels[static_cast<int>(DType::kQ4_K)] = multiply_panels<Q4K>;
-  table.panels[static_cast<int>(DType::kQ5_K)] = multiply_panels<Q5K>;
-  table.panels[static_cast<int>(DType::kQ6_K)] = multiply_panels<Q6K>;
-  table.panels[static_cast<int>(DType::kIQ4_XS)] = multiply_panels<Iq4Xs>;
-}
+void add_block256_entries_neon(MatmulTable& table) { add_block256_entries(table); }
 
 }  // namespace sampan

@@ -1,13 +1,9 @@
 #include "kernels/neon/matmul_entries.h"
 #include "kernels/neon/matmul_job.h"
+#include "kernels/vectors/published_entries.h"
 
 namespace sampan {
 
-// Panels of kernels/quantized_panels.h that no block type of GGUF has.
-void add_published_entries_neon(MatmulTable& table) {
-  table.panels[static_cast<int>(DType::kI4Zero)] = multiply_panels<I4Zero>;
-  table.panels[static_cast<int>(DType::kI8Zero)] = multiply_panels<I8Zero>;
-  table.panels[static_cast<int>(DType::kF8Block)] = multiply_panels<F8Block>;
-}
+void add_published_entries_neon(MatmulTable& table) { add_published_entries(table); }
 
 }  // namespace sampan

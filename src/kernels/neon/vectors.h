@@ -20,7 +20,7 @@ constexpr int kLaneVectors = kLanes / kVector;  // that hold the 16 virtual lane
 enum class Bf16 : std::uint16_t {};
 
 inline Floats zeros() { return vdupq_n_f32(0.0f); }
-inline Floats all(float x) { return vdupq_n_f32(x); }
+inline Floats broadcast(float x) { return vdupq_n_f32(x); }
 
 // kVector numbers, widened; no alignment needed.
 inline Floats load(const float* x) {
@@ -59,7 +59,7 @@ inline Floats add(Floats a, Floats b) { return vaddq_f32(a, b); }
 inline Floats subtract(Floats a, Floats b) { return vsubq_f32(a, b); }
 inline Floats multiply(Floats a, Floats b) { return vmulq_f32(a, b); }
 inline Floats divide(Floats a, Floats b) { return vdivq_f32(a, b); }
-inline Floats higher(Floats a, Floats b) { return vmaxnmq_f32(a, b); }  // a NaN is not higher
+inline Floats maximum(Floats a, Floats b) { return vmaxnmq_f32(a, b); }  // a NaN is not the maximum
 // sum + a * b and sum - a * b, rounded once.
 inline Floats add_product(Floats a, Floats b, Floats sum) { return vfmaq_f32(sum, a, b); }
 inline Floats subtract_product(Floats a, Floats b, Floats sum) { return vfmsq_f32(sum, a, b); }

@@ -27,7 +27,7 @@ bool has_avxvnni() { return has_avx2(); }
 bool has_avx512() { return has_avx2(); }
 bool has_avx512_bf16() { return true; }
 #else
-// The name is as new to compilers.
+// Asked of the processor as well: not every compiler knows the name.
 bool has_avxvnni() {
   constexpr unsigned kAvxVnni = 1u << 4;
   unsigned a = 0, b = 0, c = 0, d = 0;

@@ -25,7 +25,7 @@ inline Floats by_lane_scales(Floats x, const float* scales, std::int64_t index) 
 template <typename T>
 inline Floats by_scale(Floats x, const float* scales, std::int64_t index) {
   if constexpr (sizeof(T) != 1) return x;
-  return multiply(x, all(scales[index]));
+  return multiply(x, broadcast(scales[index]));
 }
 
 template <typename T>
@@ -74,7 +74,7 @@ inline void score_groups(const float* q, std::int64_t head_dim, const PageKeys<T
       });
     }
     add_products<kRows, kCount * kLaneVectors>(
-        dots, [=](int r) SAMPAN_INLINE { return all(q[r * head_dim + d]); },
+        dots, [=](int r) SAMPAN_INLINE { return broadcast(q[r * head_dim + d]); },
         [=](int v) SAMPAN_INLINE {
           const std::int64_t group = v / kLaneVectors, lane = v % kLaneVectors * kVector;
           return by_lane_scales<T>(
@@ -212,12 +212,12 @@ template <bool kSeesAll>
 class RowScores {
  public:
   RowScores(const float* scores, float scale, std::int32_t first, std::int32_t end)
-      : scores_(scores), scale_(all(scale)), first_(first), end_(end) {}
+      : scores_(scores), scale_(broadcast(scale)), first_(first), end_(end) {}
 
   Floats vector(int v) const {
     const Floats scaled = multiply(load(scores_ + v * kVector), scale_);
     if constexpr (kSeesAll) return scaled;
-    return choose(visible(v), scaled, all(-__builtin_inff()));
+    return choose(visible(v), scaled, broadcast(-__builtin_inff()));
   }
   // Zeros where the row sees nothing.
   Floats keep_visible(Floats p, int v) const {
@@ -238,7 +238,7 @@ template <bool kSeesAll>
 inline float highest_score(const RowScores<kSeesAll>& row) {
   Floats top = row.vector(0);
 #pragma GCC unroll 8
-  for (int v = 1; v < kPageVectors; ++v) top = higher(top, row.vector(v));
+  for (int v = 1; v < kPageVectors; ++v) top = maximum(top, row.vector(v));
   return highest_lane(top);
 }
 
@@ -249,7 +249,7 @@ inline float weigh(const RowScores<kSeesAll>& row, float highest, float* weights
   for (Floats& lane : lanes) lane = zeros();
 #pragma GCC unroll 8
   for (int v = 0; v < kPageVectors; ++v) {
-    const Floats x = subtract(row.vector(v), all(highest));
+    const Floats x = subtract(row.vector(v), broadcast(highest));
     const Floats p = row.keep_visible(exp_lanes<ExpRange::kNotPositive>(x), v);
     store(weights + v * kVector, p);
     lanes[v % kLaneVectors] = add(lanes[v % kLaneVectors], p);
@@ -299,7 +299,7 @@ inline void accumulate_columns(const ValueSum<T>& block, std::int64_t column, fl
   const float* const p = block.p;
   Sums<kRows, kVectors> sums;
   for_sums<kRows, kVectors>(sums, [&](int r, int v, Floats& sum) SAMPAN_INLINE {
-    sum = multiply(load(o + r * o_stride + v * kVector), all(block.correction[r]));
+    sum = multiply(load(o + r * o_stride + v * kVector), broadcast(block.correction[r]));
   });
   const std::int64_t end = block.end;
 #pragma GCC unroll 4
@@ -311,7 +311,7 @@ inline void accumulate_columns(const ValueSum<T>& block, std::int64_t column, fl
       });
     }
     add_products<kRows, kVectors>(
-        sums, [=](int r) SAMPAN_INLINE { return all(p[r * kPage + j]); },
+        sums, [=](int r) SAMPAN_INLINE { return broadcast(p[r * kPage + j]); },
         [=](int v) SAMPAN_INLINE {
           return by_scale<T>(load(values + j * stride + v * kVector), block.scales,
                              j * block.scale_stride + (column + v * kVector) / kCodesPerScale);
@@ -328,14 +328,14 @@ inline void accumulate_tail(const ValueSum<T>& block, std::int64_t column, float
   const std::int64_t n = block.columns - column;
   Sums<kRows, 1> sums;
   for_sums<kRows, 1>(sums, [&](int r, int, Floats& sum) SAMPAN_INLINE {
-    sum = multiply(load_some(o + r * block.o_stride, n), all(block.correction[r]));
+    sum = multiply(load_some(o + r * block.o_stride, n), broadcast(block.correction[r]));
   });
   for (std::int64_t j = block.first; j < block.end; ++j) {
     const Floats value =
         by_scale<T>(load_some(block.values + j * block.value_stride + column, n), block.scales,
                     j * block.scale_stride + column / kCodesPerScale);
     for_sums<kRows, 1>(sums, [&](int r, int, Floats& sum) SAMPAN_INLINE {
-      sum = add_product(all(block.p[r * kPage + j]), value, sum);
+      sum = add_product(broadcast(block.p[r * kPage + j]), value, sum);
     });
   }
   for_sums<kRows, 1>(sums, [&](int r, int, Floats& sum)
@@ -379,7 +379,7 @@ void accumulate(const ValueSum<T>& sum) {
 void divide_rows(const float* o, const float* l, std::int64_t rows, std::int64_t head_dim,
                  float* out) {
   for (std::int64_t row = 0; row < rows; ++row, o += head_dim, out += head_dim) {
-    const Floats sum = all(l[row]);
+    const Floats sum = broadcast(l[row]);
     std::int64_t d = 0;
     for (; d + kVector <= head_dim; d += kVector) store(out + d, divide(load(o + d), sum));
     if (d == head_dim) continue;

@@ -73,7 +73,7 @@ void rms_norm(const float* x, const float* weight, std::int64_t rows, std::int64
               float* y) {
   for (std::int64_t row = 0; row < rows; ++row, x += dim, y += dim) {
     const float mean = sum_of_squares(x, dim) / static_cast<float>(dim);
-    const Floats inverse = all(1.0f / square_root(mean + eps));
+    const Floats inverse = broadcast(1.0f / square_root(mean + eps));
     for_groups(dim, [=](std::int64_t i, auto access) {
       const Floats v = multiply(access.load_from(x + i), inverse);
       access.store_to(y + i, multiply(v, access.load_from(weight + i)));
@@ -90,7 +90,7 @@ void add_to(float* x, const float* y, std::int64_t n) {
 void silu_mul(const float* gate, const float* up, std::int64_t n, float* y) {
   for_groups(n, [=](std::int64_t i, auto access) {
     const Floats g = access.load_from(gate + i);
-    const Floats silu = divide(g, add(all(1.0f), exp_lanes(negate(g))));
+    const Floats silu = divide(g, add(broadcast(1.0f), exp_lanes(negate(g))));
     access.store_to(y + i, multiply(silu, access.load_from(up + i)));
   });
 }

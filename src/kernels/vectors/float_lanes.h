@@ -213,7 +213,7 @@ template <int kTokens>
 #pragma GCC unroll 4
     for (std::int64_t g = 0; g < count; ++g) {
       add_products<kTokens, kPanelRegisters>(
-          sums, [&](int t) SAMPAN_INLINE { return all(x[t][g]); },
+          sums, [&](int t) SAMPAN_INLINE { return broadcast(x[t][g]); },
           [&](int h) SAMPAN_INLINE { return load(w + g * kPanelRowCount + h * kVector); });
     }
     for_kept([&](Floats& sum, float* at) SAMPAN_INLINE {

@@ -1,7 +1,8 @@
 #pragma once
 
-#include "kernels/avx2/matmul_job.h"
+#include "kernels/matmul_table.h"
 
+// Included after the matmul_job.h of an instruction set.
 namespace sampan {
 namespace {
 
