@@ -80,7 +80,7 @@ async def stream(url, body, key=None, hang_up_after=None):
 
 def request(args, rng, prompt_tokens, tokens, shared=()):
     ids = list(shared) + [rng.randrange(1000, args.vocabulary) for _ in range(prompt_tokens - len(shared))]
-    return {"model": args.model, "prompt": ids, "max_tokens": tokens, "temperature": 0, "stream": True, "ignore_eos": True,
+    return {"model": args.model, "prompt": ids, "max_tokens": tokens, **args.sampling, "stream": True, "ignore_eos": True,
             "stream_options": {"include_usage": True}}
 
 
@@ -193,6 +193,7 @@ def main():
     parser.add_argument("--rounds", type=int, default=1)
     parser.add_argument("--vocabulary", type=int, default=100000, help="ids are drawn from 1000 up to this")
     parser.add_argument("--seed", type=int, default=1)
+    parser.add_argument("--sampling", type=json.loads, default={"temperature": 0}, help="a JSON object of sampling parameters")
     parser.add_argument("--behind", type=int, help="measure the first token behind a prompt of that many tokens")
     parser.add_argument("--prefix", action="store_true", help="measure the first token with --shared tokens, cold and warm")
     parser.add_argument("--minutes", type=float, help="load for that long")

@@ -5,6 +5,8 @@
 #include <utility>
 #include <vector>
 
+#include "engine/token_weights.h"
+
 namespace sampan {
 
 // How the next token is chosen from logits. The defaults choose the likeliest (greedy).
@@ -26,13 +28,8 @@ void check_sampling(const SamplingParams& params);
 
 // Memory that a choice works in; may serve any number of samplers, one after the other.
 struct SamplerScratch {
-  struct Candidate {
-    float logit = 0;
-    std::int32_t id = 0;
-    float weight = 0;
-  };
   std::vector<float> logits;
-  std::vector<Candidate> candidates;
+  TokenWeights weights;
 };
 
 // Chooses tokens: bias, penalties, temperature, top-k, top-p, min-p, in the order of transformers'
@@ -56,9 +53,7 @@ class Sampler {
   bool leaves_logits_alone() const;
 
   SamplingParams params_;
+  bool is_greedy_;
 };
-
-// The id of the largest logit; the lowest id of several. -1 when none is a number.
-std::int32_t greedy(std::span<const float> logits);
 
 }  // namespace sampan

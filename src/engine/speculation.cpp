@@ -4,6 +4,7 @@
 #include <chrono>
 
 #include "base/error.h"
+#include "engine/likeliest.h"
 #include "engine/mtp_drafter.h"
 
 namespace sampan {

@@ -8,8 +8,9 @@
 namespace sampan {
 
 // The token's log-probability and rank under logits (vocab), and the `alternatives` likeliest
-// tokens (ties: the lower id first). The sum of exponentials runs over 16 lanes folded in one fixed
-// order, with exp_f32: the same bits on every machine.
+// tokens (ties: the lower id first). Exponentials are summed in pieces of 2,048, each over lanes
+// (engine/exponentials.h): the same bits on every machine. Throws Error kInvalidData when no logit
+// is a number.
 ScoredToken score_token(std::span<const float> logits, std::int32_t id, int alternatives);
 
 }  // namespace sampan

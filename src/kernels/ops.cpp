@@ -75,6 +75,8 @@ void add_bias(float* x, const float* bias, std::int64_t rows, std::int64_t dim, 
   });
 }
 
+void exp_in_place(float* x, std::int64_t n) { active_ops_table().exp(x, n, x); }
+
 void silu_mul(const float* gate, const float* up, std::int64_t n, float* y, ThreadPool& pool) {
   const OpsTable& ops = active_ops_table();
   for_chunks(n, 1, kExpChunkElements, pool, [&](std::int64_t begin, std::int64_t end) {

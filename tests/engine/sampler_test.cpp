@@ -6,8 +6,13 @@
 #include <functional>
 #include <limits>
 #include <map>
+#include <numeric>
+#include <random>
 
 #include "base/error.h"
+#include "engine/likeliest.h"
+#include "engine/token_scores.h"
+#include "kernels/math.h"
 
 namespace sampan {
 namespace {
@@ -35,6 +40,131 @@ TEST(Sampler, NoNumberIsAnError) {
   const std::vector<float> logits = {NAN, NAN};
   EXPECT_EQ(greedy(logits), -1);
   EXPECT_THROW(Sampler({}).sample(logits, {}, {}), Error);
+}
+
+// Sizes around those of the blocks that logits are taken in.
+constexpr std::size_t kSizes[] = {1, 2, 63, 64, 65, 255, 256, 257, 1000, 2048, 5000};
+
+// Logits of a made-up vocabulary: few values, so that many are equal, and some that are no numbers.
+std::vector<float> coarse_logits(std::size_t count, std::mt19937& random) {
+  std::vector<float> logits(count);
+  for (float& logit : logits) {
+    logit = static_cast<float>(static_cast<int>(random() % 41) - 20) * 0.25f;
+    if (random() % 16 == 0) logit = random() % 2 == 0 ? NAN : -std::numeric_limits<float>::infinity();
+  }
+  logits[random() % count] = 5.0f;
+  return logits;
+}
+
+// All ids whose logits are numbers, the likeliest first.
+Ids ranked(const std::vector<float>& logits) {
+  Ids ids;
+  for (std::size_t i = 0; i < logits.size(); ++i) {
+    if (!std::isnan(logits[i])) ids.push_back(static_cast<std::int32_t>(i));
+  }
+  std::stable_sort(ids.begin(), ids.end(),
+                   [&](std::int32_t a, std::int32_t b) { return logits[static_cast<std::size_t>(a)] > logits[static_cast<std::size_t>(b)]; });
+  return ids;
+}
+
+TEST(Sampler, TheLikeliestAreThoseOfAWholeSort) {
+  std::mt19937 random(1);
+  for (const std::size_t size : kSizes) {
+    const std::vector<float> logits = coarse_logits(size, random);
+    const Ids all = ranked(logits);
+    EXPECT_EQ(greedy(logits), all.front()) << size;
+    for (const std::size_t count : {std::size_t{0}, std::size_t{1}, std::size_t{20}, size, size + 1}) {
+      Ids ids;
+      likeliest(logits, count, ids);
+      EXPECT_EQ(ids, Ids(all.begin(), all.begin() + static_cast<std::ptrdiff_t>(std::min(count, all.size())))) << size << ", " << count;
+    }
+  }
+  EXPECT_EQ(greedy(std::vector<float>(100, -std::numeric_limits<float>::infinity())), 0);
+}
+
+// Every cut by the plainest means: sort all, go through them one by one.
+std::map<std::int32_t, float> plain_weights(const std::vector<float>& logits, const SamplingParams& params) {
+  Ids ids = ranked(logits);
+  const float top = logits[static_cast<std::size_t>(ids.front())];
+  if (params.top_k != 0) ids.resize(std::min(ids.size(), static_cast<std::size_t>(params.top_k)));
+  std::map<std::int32_t, float> all;
+  double total = 0;
+  for (const std::int32_t id : ids) {
+    all[id] = exp_f32((logits[static_cast<std::size_t>(id)] - top) / static_cast<float>(params.temperature));
+    total += static_cast<double>(all[id]);
+  }
+  std::map<std::int32_t, float> kept;
+  double sum = 0;
+  for (const std::int32_t id : ids) {
+    if (params.top_p < 1.0 && !kept.empty() && sum >= params.top_p * total) break;
+    sum += static_cast<double>(all[id]);
+    if (all[id] > 0 && static_cast<double>(all[id]) >= params.min_p) kept[id] = all[id];
+  }
+  return kept;
+}
+
+TEST(Sampler, WeightsAreThoseOfThePlainestMeans) {
+  std::mt19937 random(2);
+  int cases = 0;
+  for (const std::size_t size : kSizes) {
+    for (const double temperature : {0.1, 0.7, 3.0}) {
+      for (const std::int64_t top_k : {0, 7, 300}) {
+        for (const double top_p : {0.0, 0.3, 0.9, 0.999, 1.0}) {
+          for (const double min_p : {0.0, 0.05, 1.0}) {
+            SamplingParams params;
+            params.temperature = temperature;
+            params.top_k = top_k;
+            params.top_p = top_p;
+            params.min_p = min_p;
+            const std::vector<float> logits = coarse_logits(size, random);
+            TokenWeights weights;
+            weights.set(logits, 5.0f, params);
+            std::map<std::int32_t, float> kept;
+            for (std::size_t i = 0; i < weights.weights().size(); ++i) {
+              if (weights.weights()[i] != 0) kept[weights.ids().empty() ? static_cast<std::int32_t>(i) : weights.ids()[i]] = weights.weights()[i];
+            }
+            EXPECT_EQ(kept, plain_weights(logits, params)) << size << " " << temperature << " " << top_k << " " << top_p << " " << min_p;
+            ++cases;
+            double total = 0;
+            for (const auto& [id, weight] : kept) total += static_cast<double>(weight);
+            for (const double u : {0.0, 0.25, 0.5, 0.9, 1.0, 2.0}) {  // 1 and more: what rounding may do
+              double rest = u * total;
+              auto place = kept.begin();
+              for (; std::next(place) != kept.end() && rest >= static_cast<double>(place->second); ++place) rest -= static_cast<double>(place->second);
+              const std::int32_t drawn = weights.draw(u);
+              // Sums of blocks round otherwise: at the border of two tokens it may be the next.
+              const bool is_border = rest < 1e-9 * total || std::abs(rest - static_cast<double>(place->second)) < 1e-9 * total;
+              EXPECT_TRUE(is_border || drawn == place->first) << size << " " << u << ": " << drawn << ", not " << place->first;
+              EXPECT_TRUE(kept.contains(drawn));
+            }
+          }
+        }
+      }
+    }
+  }
+  EXPECT_EQ(cases, 11 * 3 * 3 * 5 * 3);
+}
+
+TEST(Sampler, ScoresAreThoseOfASoftmax) {
+  std::mt19937 random(3);
+  for (const std::size_t size : kSizes) {
+    std::vector<float> logits(size);
+    for (float& logit : logits) logit = static_cast<float>(static_cast<int>(random() % 2001) - 1000) * 0.01f;
+    const auto id = static_cast<std::int32_t>(random() % size);
+    double sum = 0;
+    int rank = 1;
+    for (const float logit : logits) {
+      sum += std::exp(static_cast<double>(logit));
+      rank += logit > logits[static_cast<std::size_t>(id)] ? 1 : 0;
+    }
+    const ScoredToken token = score_token(logits, id, 3);
+    EXPECT_NEAR(token.logprob, static_cast<double>(logits[static_cast<std::size_t>(id)]) - std::log(sum), 2e-6 * 20) << size;
+    EXPECT_EQ(token.rank, rank);
+    const Ids all = ranked(logits);
+    ASSERT_EQ(token.top.size(), std::min<std::size_t>(3, size));
+    for (std::size_t i = 0; i < token.top.size(); ++i) EXPECT_EQ(token.top[i].id, all[i]);
+  }
+  EXPECT_THROW(score_token(std::vector<float>(100, NAN), 3, 2), Error);
 }
 
 TEST(Sampler, DrawsByProbability) {

@@ -6,6 +6,7 @@
 #include <algorithm>
 #include <random>
 
+#include "engine/likeliest.h"
 #include "engine/mtp_drafter.h"
 #include "models/changed_checkpoint.h"
 #include "models/load.h"

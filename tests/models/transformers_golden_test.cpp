@@ -7,7 +7,7 @@
 #include <memory>
 
 #include "engine/runner.h"
-#include "engine/sampler.h"
+#include "engine/likeliest.h"
 #include "models/golden.h"
 #include "models/load.h"
 
