@@ -60,15 +60,18 @@ std::vector<float> some_floats(std::int64_t count) {
   return out;
 }
 
-// Caches of several layers for one sequence, in all at least 256 MiB, so that each call of a decode
-// step finds its layer in memory and not in a cache. `store(positions, tables)` fills one layer.
+// Caches of several layers for one sequence, in all at least `least_bytes`, so that each call of a
+// decode step finds its layer in memory and not in a cache. `store(positions, tables)` fills one
+// layer.
 class Caches {
  public:
   template <typename Store>
-  Caches(std::int64_t page_bytes, std::int64_t length, const Store& store) : length_(length) {
+  Caches(std::int64_t page_bytes, std::int64_t length, const Store& store,
+         std::int64_t least_bytes = kMuch)
+      : length_(length) {
     const std::int64_t pages = (length + kKvPagePositions - 1) / kKvPagePositions;
     const std::int64_t layer_bytes = pages * page_bytes;
-    layers_ = std::max<std::int64_t>(2, (std::int64_t{256} << 20) / layer_bytes + 1);
+    layers_ = std::max<std::int64_t>(2, least_bytes / layer_bytes + 1);
     memory_ = Buffer(static_cast<std::size_t>(layers_ * layer_bytes));
     tables_.resize(static_cast<std::size_t>(layers_));
     for (std::int64_t layer = 0; layer < layers_; ++layer) {
@@ -82,6 +85,7 @@ class Caches {
     }
   }
 
+  static constexpr std::int64_t kMuch = std::int64_t{256} << 20;
   static constexpr std::int64_t kChunk = 512;
   std::vector<std::int32_t> positions(std::int64_t begin) const {
     std::vector<std::int32_t> out;
@@ -168,12 +172,16 @@ double seen(std::int64_t length, std::int64_t count) {
   return static_cast<double>(count) * static_cast<double>(2 * length - count + 1) / 2;
 }
 
-Caches kv_caches(const KvLayout& layout, std::int64_t length, ThreadPool& pool) {
+Caches kv_caches(const KvLayout& layout, std::int64_t length, ThreadPool& pool,
+                 std::int64_t least_bytes = Caches::kMuch) {
   const std::vector<float> kv = some_floats(Caches::kChunk * layout.kv_heads * layout.head_dim);
-  return Caches(layout.page_bytes(), length, [&](const auto& positions, const auto& tables) {
-    store_kv(layout, kv.data(), kv.data(), static_cast<std::int64_t>(positions.size()),
-             positions.data(), tables.data(), pool);
-  });
+  return Caches(
+      layout.page_bytes(), length,
+      [&](const auto& positions, const auto& tables) {
+        store_kv(layout, kv.data(), kv.data(), static_cast<std::int64_t>(positions.size()),
+                 positions.data(), tables.data(), pool);
+      },
+      least_bytes);
 }
 
 Caches latent_caches(const LatentLayout& layout, std::int64_t length, ThreadPool& pool) {
@@ -198,6 +206,31 @@ void bench_attention(const KvLayout& layout, std::int64_t length, std::int64_t c
   });
   report.line(name, seconds, seen(length, count) * 2 * kHeads * kHeadDim,
               static_cast<double>(length * layout.page_bytes()) / kKvPagePositions);
+}
+
+// One query at the end of each of `texts` texts.
+void bench_texts(const KvLayout& layout, std::int64_t texts, std::int64_t length, ThreadPool& pool,
+                 Report& report) {
+  const std::string name =
+      fmt::format("attention {} {}/{} {} texts at {}", dtype_name(layout.dtype), kHeads,
+                  layout.kv_heads, texts, length);
+  if (!report.wants(name)) return;
+  std::vector<Caches> caches;
+  for (std::int64_t text = 0; text < texts; ++text)
+    caches.push_back(kv_caches(layout, length, pool, Caches::kMuch / texts));
+  const AttentionArgs args = {layout, kHeads, 0.08838834764f, 0};
+  const std::vector<float> q = some_floats(texts * kHeads * kHeadDim);
+  std::vector<float> out(q.size());
+  std::vector<AttentionQuery> queries(static_cast<std::size_t>(texts));
+  std::int64_t layer = 0;
+  const double seconds = best_seconds([&] {
+    layer = (layer + 1) % caches[0].layers();
+    for (std::size_t text = 0; text < queries.size(); ++text)
+      queries[text] = {static_cast<std::int32_t>(length - 1), caches[text].table(layer)};
+    attention(args, q.data(), queries, out.data(), pool);
+  });
+  report.line(name, seconds, static_cast<double>(texts * length * 2 * kHeads * kHeadDim),
+              static_cast<double>(texts * length * layout.page_bytes()) / kKvPagePositions);
 }
 
 void bench_latent(DType dtype, std::int64_t heads, std::int64_t length, std::int64_t count,
@@ -313,6 +346,7 @@ int run(int argc, char** argv) {
       bench_attention(layout, length, 1, pool, report);
     }
     bench_attention({1, kHeadDim, dtype}, 4096, 1, pool, report);
+    for (const std::int64_t length : {64, 100, 400}) bench_texts(layout, 16, length, pool, report);
     for (const std::int64_t heads : {16, 128}) {
       bench_latent(dtype, heads, 4096, heads == 16 ? 512 : 64, pool, report);
       for (const std::int64_t length : {4096, 16384}) {
