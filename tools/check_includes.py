@@ -35,13 +35,13 @@ LIBRARIES = {
 }
 # Compiled for one instruction set, so that no inline function of theirs may be merged with one of plain code: they see declarations, plain
 # data and what has internal linkage.
-INSTRUCTION_SET = re.compile(r"kernels/(avx2|avxvnni|avx512|neon|vectors)/")
+INSTRUCTION_SET = re.compile(r"kernels/(avx2|avxvnni|avx512|neon|i8mm|vectors)/")
 CONTRACTS = {
     "kernels/attention_table.h", "kernels/lanes.h", "kernels/math.h", "kernels/matmul_table.h", "kernels/ops_table.h", "kernels/pack_formats.h",
     "kernels/panels.h", "kernels/peaks.h", "kernels/unroll.h", "tensor/blocks.h",
     "immintrin.h", "arm_neon.h", "array", "cstddef", "cstdint", "type_traits",
 }
-SHARED = ("kernels/vectors/", "kernels/avx2/", "kernels/avxvnni/")  # the latter two share their products
+SHARED = ("kernels/vectors/", "kernels/avx2/", "kernels/avxvnni/", "kernels/neon/", "kernels/i8mm/")  # two and two share their products
 INCLUDE = re.compile(r'^\s*#include\s+["<]([^">]+)[">]', re.MULTILINE)
 
 

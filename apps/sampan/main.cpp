@@ -17,7 +17,7 @@ constexpr char kFooter[] =
     "  sampan run hf:Qwen/Qwen3-0.6B        talk to it\n"
     "  sampan serve hf:Qwen/Qwen3-0.6B      serve it to applications (OpenAI, Anthropic, Ollama)\n"
     "`sampan COMMAND --help` explains a command.\n"
-    "SAMPAN_ISA=reference|avx2|avxvnni|avx512|neon forces an instruction set; results do not depend on it.";
+    "SAMPAN_ISA=reference|avx2|avxvnni|avx512|neon|i8mm forces an instruction set; results do not depend on it.";
 
 int parse_and_run(int argc, char** argv) {
   int exit_code = EXIT_SUCCESS;

@@ -48,7 +48,7 @@ Isa choose() {
     }
     return isa;
   }
-  fail(ErrorCode::kInvalidArgument, "SAMPAN_ISA={}: not one of reference, avx2, avxvnni, avx512, neon", printable(forced));
+  fail(ErrorCode::kInvalidArgument, "SAMPAN_ISA={}: not one of reference, avx2, avxvnni, avx512, neon, i8mm", printable(forced));
 }
 
 }  // namespace
@@ -60,6 +60,7 @@ std::string_view isa_name(Isa isa) {
     case Isa::kAvxVnni: return "avxvnni";
     case Isa::kAvx512: return "avx512";
     case Isa::kNeon: return "neon";
+    case Isa::kI8mm: return "i8mm";
   }
   return "unknown";
 }

@@ -113,6 +113,7 @@ const MatmulTable& matmul_table_avx2();
 const MatmulTable& matmul_table_avxvnni();
 const MatmulTable& matmul_table_avx512();
 const MatmulTable& matmul_table_neon();
+const MatmulTable& matmul_table_i8mm();
 // As above without what only some of these machines have (AVX512_BF16).
 const MatmulTable& matmul_table_avx512_base();
 

@@ -10,7 +10,7 @@ namespace sampan {
 // and uses all threads of the pool.
 struct MachinePeaks {
   double read_bytes_per_second = 0;  // streaming reads of a block far larger than the last cache
-  double int8_macs_per_second = 0;   // u8 × s8 products of the active instruction set (maddubs, vpdpbusd, sdot)
+  double int8_macs_per_second = 0;   // u8 × s8 products of the active instruction set (maddubs, vpdpbusd, sdot, smmla)
   double float_macs_per_second = 0;  // fma of the active instruction set
   double bf16_macs_per_second = 0;   // vdpbf16ps where Bf16Products::kRounded uses it, else as float
 };
@@ -32,6 +32,7 @@ const PeakTable& peak_table_avx2();
 const PeakTable& peak_table_avxvnni();
 const PeakTable& peak_table_avx512();
 const PeakTable& peak_table_neon();
+const PeakTable& peak_table_i8mm();
 
 float bf16_rounds_avx512(std::int64_t count);
 

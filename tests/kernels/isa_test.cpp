@@ -40,7 +40,7 @@ namespace {
 [[noreturn]] void run_unset() {
   ::unsetenv("SAMPAN_ISA");
   Isa best = Isa::kReference;
-  for (const Isa isa : {Isa::kAvx2, Isa::kAvxVnni, Isa::kAvx512, Isa::kNeon}) {
+  for (const Isa isa : {Isa::kAvx2, Isa::kAvxVnni, Isa::kAvx512, Isa::kNeon, Isa::kI8mm}) {
     if (isa_supported(isa)) best = isa;
   }
   std::exit(active_isa() == best ? 0 : 1);
@@ -80,8 +80,8 @@ TEST(Isa, TablesAreTheirOwn) {
     if (!isa_supported(isa)) continue;
     tables.insert({&matmul_table(isa), &ops_table(isa), &attention_table(isa), &pack_table(isa),
                    &isa_tables(isa).peaks()});
-    // AVX-VNNI is AVX2 but for integer products.
-    expected += isa == Isa::kAvxVnni ? 2 : 5;
+    // AVX-VNNI is AVX2, I8MM is NEON but for integer products.
+    expected += isa == Isa::kAvxVnni || isa == Isa::kI8mm ? 2 : 5;
   }
   EXPECT_EQ(tables.size(), expected);
 }

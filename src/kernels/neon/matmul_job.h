@@ -41,15 +41,9 @@ void run_all_tokens(PanelRun run, std::int64_t tokens) {
 template <typename F>
 void unpack_panel(const std::uint8_t* codes, std::int64_t groups, std::uint8_t* out) {
   for (std::int64_t i = 0; i < groups; ++i) {
-    unroll<8>([&](auto g) SAMPAN_INLINE {
-      constexpr int kG = decltype(g)::value;
-      for (int quarter = 0; quarter < 4; ++quarter) {
-        vst1q_s8(reinterpret_cast<std::int8_t*>(out + 64 * kG + 16 * quarter),
-                 F::Codes::template group<kG>(codes, quarter));
-      }
-    });
+    unpack_group<typename F::Codes>(codes, out);
     codes += F::Codes::kGroupBytes;
-    out += ByteCodes::kGroupBytes;
+    out += UnpackedCodes::kGroupBytes;
   }
 }
 
@@ -69,7 +63,7 @@ void run_unpacked(PanelRun run, std::int64_t tokens, std::uint8_t* bytes) {
     run.header = all.header + from * kFormat.header_bytes;
     unpack_panel<F>(all.codes + from * kFormat.code_bytes, run.tiles * (kFormat.tile_columns / 32),
                     bytes);
-    run_all_tokens<F, ByteCodes, kMaxTokens - 1>(run, tokens);
+    run_all_tokens<F, UnpackedCodes, kMaxTokens - 1>(run, tokens);
   }
 }
 

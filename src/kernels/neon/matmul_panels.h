@@ -6,12 +6,17 @@
 #include <cstdint>
 
 #include "kernels/matmul_table.h"
+#ifdef SAMPAN_I8MM
+#include "kernels/i8mm/add_products.h"
+#else
+#include "kernels/neon/add_products.h"
+#endif
 #include "kernels/neon/matmul_formats.h"
 #include "kernels/unroll.h"
 
-// Products of one panel with a few tokens by sdot: four products of bytes into each 32-bit sum. Of
-// a format F and of Codes, which are F's own or the bytes that unpack_panel() makes of them. Half a
-// panel's rows at a time, two quarters, so that the integer sums of 4 tokens fit the 32 registers.
+// Products of one panel with a few tokens, of a format F and of Codes, which are F's own or
+// UnpackedCodes. Half a panel's rows at a time, two quarters, so that the integer sums of 4 tokens
+// fit the 32 registers. Sources of i8mm/ share this with those of neon/.
 namespace sampan {
 namespace {
 
@@ -32,30 +37,6 @@ SAMPAN_INLINE inline T number_at(const std::byte* p) {
   T value;
   __builtin_memcpy(&value, p, sizeof(value));
   return value;
-}
-
-// sums[t][i] += codes times x over column groups kFirst … kFirst + kCount - 1, for quarters 2 half
-// + i. kCount is a multiple of 4: a register of x serves 4 groups.
-template <typename Codes, int kFirst, int kCount, int kTokens>
-SAMPAN_INLINE inline void add_products(const std::uint8_t* codes, int half,
-                                       const std::byte* const (&x)[kTokens],
-                                       int32x4_t (&sums)[kTokens][2]) {
-  unroll<kCount / 4>([&](auto part) SAMPAN_INLINE {
-    constexpr int kPart = kFirst + 4 * decltype(part)::value;
-    int8x16_t q[kTokens];
-    unroll<kTokens>([&](auto t) SAMPAN_INLINE {
-      q[decltype(t)::value] =
-          vld1q_s8(reinterpret_cast<const std::int8_t*>(x[decltype(t)::value] + 4 * kPart));
-    });
-    unroll<4 * 2>([&](auto n) SAMPAN_INLINE {
-      constexpr int kG = decltype(n)::value / 2, kI = decltype(n)::value % 2;
-      const int8x16_t w = Codes::template group<kPart + kG>(codes, 2 * half + kI);
-      unroll<kTokens>([&](auto t) SAMPAN_INLINE {
-        constexpr int kT = decltype(t)::value;
-        sums[kT][kI] = vdotq_laneq_s32(sums[kT][kI], w, q[kT], kG);
-      });
-    });
-  });
 }
 
 template <int kTokens>

@@ -11,8 +11,11 @@
 namespace sampan {
 namespace {
 
-// Besides DotProd the table needs what every AArch64 machine has.
+// Besides DotProd the tables need what every AArch64 machine has.
 bool has_dot_products() { return (getauxval(AT_HWCAP) & HWCAP_ASIMDDP) != 0; }
+bool has_matrix_products() {
+  return has_dot_products() && (getauxval(AT_HWCAP2) & HWCAP2_I8MM) != 0;
+}
 
 constexpr IsaTables kTables[] = {
     {.isa = Isa::kNeon,
@@ -23,6 +26,14 @@ constexpr IsaTables kTables[] = {
      .attention = attention_table_neon,
      .pack = pack_table_neon,
      .peaks = peak_table_neon},
+    {.isa = Isa::kI8mm,
+     .supported = has_matrix_products,
+     .matmul = matmul_table_i8mm,
+     .matmul_base = matmul_table_i8mm,
+     .ops = ops_table_neon,
+     .attention = attention_table_neon,
+     .pack = pack_table_neon,
+     .peaks = peak_table_i8mm},
 };
 
 }  // namespace
