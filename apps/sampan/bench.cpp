@@ -7,8 +7,8 @@
 #include <memory>
 #include <nlohmann/json.hpp>
 
-#include "commands.h"
 #include "base/clock.h"
+#include "commands.h"
 #include "engine/runner.h"
 #include "kernels/isa.h"
 #include "kernels/peaks.h"
@@ -209,8 +209,10 @@ void bench(const BenchOptions& options) {
       load_model(find_model(options.model), pool, options.compute.load_options());
   const double load_seconds = seconds_since(start);
   if (!options.json) {
-    std::printf("%s, %d threads, loaded in %.2f s\n", std::string(isa_name(active_isa())).c_str(),
-                threads, load_seconds);
+    const std::size_t nodes = pool.node_begins().size() - 1;
+    const std::string on = nodes > 1 ? fmt::format(" on {} memory nodes", nodes) : "";
+    fmt::print("{}, {} threads{}, loaded in {:.2f} s\n", isa_name(active_isa()), threads, on,
+               load_seconds);
   }
   for (const std::int64_t depth : options.depths) {
     for (const std::int64_t count : options.sequences) {

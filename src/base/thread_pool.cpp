@@ -1,7 +1,5 @@
 #include "base/thread_pool.h"
 
-#include <sched.h>
-
 #include <algorithm>
 #include <chrono>
 #include <fstream>
@@ -60,8 +58,10 @@ int cgroup_cpu_limit() {
 
 }  // namespace
 
-ThreadPool::ThreadPool(int threads) {
-  SAMPAN_CHECK(threads >= 1);
+ThreadPool::ThreadPool(int threads, CpuNodes nodes) : nodes_(std::move(nodes)) {
+  SAMPAN_CHECK(threads >= 1 && !nodes_.empty());
+  // A thread alone may run anywhere.
+  node_begins_ = threads == 1 ? std::vector<int>{0, 1} : deal_threads(threads, nodes_);
   workers_.reserve(static_cast<std::size_t>(threads - 1));
   try {
     for (int i = 1; i < threads; ++i) {
@@ -84,8 +84,19 @@ void ThreadPool::stop() {
   for (std::thread& worker : workers_) worker.join();
 }
 
+// The node that a thread number is dealt to.
+void ThreadPool::bind(int thread) const {
+  const auto after = std::upper_bound(node_begins_.begin(), node_begins_.end(), thread);
+  bind_thread(nodes_[static_cast<std::size_t>(after - node_begins_.begin()) - 1]);
+}
+
 void ThreadPool::run(std::int64_t count, void* context, Call call) {
   if (count <= 0) return;
+  thread_local const ThreadPool* bound_by = nullptr;
+  if (has_nodes() && bound_by != this) {
+    bind(0);
+    bound_by = this;
+  }
   SAMPAN_CHECK(call_ == nullptr);
   context_ = context;
   call_ = call;
@@ -108,6 +119,7 @@ void ThreadPool::run(std::int64_t count, void* context, Call call) {
 }
 
 void ThreadPool::work(int thread) {
+  if (has_nodes()) bind(thread);
   std::uint32_t seen = 0;
   for (;;) {
     wait_for_change(generation_, seen);
@@ -134,11 +146,9 @@ void ThreadPool::take_indices(int thread) {
 }
 
 int default_thread_count() {
-  cpu_set_t set;
-  CPU_ZERO(&set);
-  int cpus = static_cast<int>(std::thread::hardware_concurrency());
-  if (::sched_getaffinity(0, sizeof(set), &set) == 0) cpus = CPU_COUNT(&set);
-  return std::clamp(std::min(cpus, cgroup_cpu_limit()), 1, 256);
+  std::size_t cpus = 0;
+  for (const auto& node : cpu_nodes()) cpus += node.size();
+  return std::clamp(std::min(static_cast<int>(cpus), cgroup_cpu_limit()), 1, 256);
 }
 
 }  // namespace sampan

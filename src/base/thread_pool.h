@@ -4,9 +4,12 @@
 #include <cstdint>
 #include <exception>
 #include <mutex>
+#include <span>
 #include <thread>
 #include <type_traits>
 #include <vector>
+
+#include "base/memory_nodes.h"
 
 namespace sampan {
 
@@ -18,13 +21,17 @@ namespace sampan {
 class ThreadPool {
  public:
   // threads >= 1 (CHECK), the calling thread included: ThreadPool(1) runs everything on the caller.
-  // Throws Error kLimit when the system gives no more threads.
-  explicit ThreadPool(int threads);
+  // Throws Error kLimit when the system gives no more threads. Where there are several nodes, each
+  // thread is bound to the CPUs of one, the caller at its first loop: what a thread has written
+  // first then lies in memory near to it, and stays so.
+  explicit ThreadPool(int threads, CpuNodes nodes = cpu_nodes());
   ~ThreadPool();
   ThreadPool(const ThreadPool&) = delete;
   ThreadPool& operator=(const ThreadPool&) = delete;
 
   int size() const { return static_cast<int>(workers_.size()) + 1; }
+  // The first thread of each node and, last, size(): threads of a node have numbers in a row.
+  std::span<const int> node_begins() const { return node_begins_; }
 
   // Calls body(index, thread) for every index in [0, count) exactly once, in any order, on up to
   // size() threads; thread is in [0, size()). Returns when all calls have. The first exception
@@ -45,7 +52,11 @@ class ThreadPool {
   void work(int thread);
   void take_indices(int thread);
   void stop();
+  bool has_nodes() const { return node_begins_.size() > 2; }
+  void bind(int thread) const;
 
+  CpuNodes nodes_;
+  std::vector<int> node_begins_;
   std::vector<std::thread> workers_;
   // The loop: written while it is closed and no worker is inside.
   std::int64_t count_ = 0;

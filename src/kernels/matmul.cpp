@@ -87,10 +87,11 @@ std::int64_t activation_row_bytes(const WeightMatrix& w) {
   return w.columns() / block_width(kind) * block_bytes(kind);
 }
 
-// Cuts all tasks; returns the number of jobs.
-std::int64_t cut_tasks(const MatmulTable& table, std::span<const MatmulTask> tasks,
-                       std::int64_t fair_bytes, std::vector<Cut>& cuts) {
+// Cuts all tasks; ends: of the jobs of each among those of all.
+void cut_tasks(const MatmulTable& table, std::span<const MatmulTask> tasks, std::int64_t fair_bytes,
+               std::vector<Cut>& cuts, std::vector<std::int64_t>& ends) {
   cuts.clear();
+  ends.clear();
   std::int64_t jobs = 0;
   for (const MatmulTask& task : tasks) {
     const Units units = units_of(table, task, fair_bytes);
@@ -108,8 +109,8 @@ std::int64_t cut_tasks(const MatmulTable& table, std::span<const MatmulTask> tas
     cut.first_job = jobs;
     jobs += blocks * cut.strips;
     cuts.push_back(cut);
+    ends.push_back(jobs);
   }
-  return jobs;
 }
 
 void run_panel_job(const MatmulTable& table, const MatmulTask& task, const Cut& cut,
@@ -215,21 +216,23 @@ void check_task(const MatmulTask& task, const Activations& x) {
 void run_tasks(const MatmulTable& table, std::span<const MatmulTask> tasks, const Activations& x,
                ThreadPool& pool) {
   thread_local std::vector<Cut> callers_cuts;
+  thread_local std::vector<std::int64_t> callers_ends;
   std::vector<Cut>& cuts = callers_cuts;
+  std::vector<std::int64_t>& ends = callers_ends;
   std::int64_t weight_bytes = 0;
   for (const MatmulTask& task : tasks) {
     check_task(task, x);
     if (task.rows > 0) weight_bytes += task.w->bytes();
   }
   const std::int64_t fair_bytes = weight_bytes / (kJobsPerThread * pool.size());
-  const std::int64_t jobs = cut_tasks(table, tasks, fair_bytes, cuts);
-  if (jobs == 0) return;
+  cut_tasks(table, tasks, fair_bytes, cuts, ends);
+  if (ends.empty() || ends.back() == 0) return;
   std::byte* const scratch = job_scratch(pool.size());
   LaneRows lanes;
   const auto by_lane = [&](const MatmulTask& task) { return is_by_lane(table, task); };
   if (std::any_of(tasks.begin(), tasks.end(), by_lane)) lanes = order_lanes(table, x, pool);
 
-  for_each_job(jobs, pool, [&](std::int64_t index, int thread) {
+  for_each_job(ends, pool, [&](std::int64_t index, int thread) {
     const auto after =
         std::upper_bound(cuts.begin(), cuts.end(), index,
                          [](std::int64_t job, const Cut& cut) { return job < cut.first_job; });

@@ -133,7 +133,7 @@ void pack_panels_with_table(const PackTable& table, std::span<const PackTask> ta
     jobs += packings.back().jobs();
     ends.push_back(jobs);
   }
-  for_each_job(jobs, pool, [&](std::int64_t job, int) {
+  for_each_job(ends, pool, [&](std::int64_t job, int) {
     const auto task = std::upper_bound(ends.begin(), ends.end(), job) - ends.begin();
     const std::int64_t first = task == 0 ? 0 : ends[static_cast<std::size_t>(task) - 1];
     packings[static_cast<std::size_t>(task)].run_job(job - first);
