@@ -89,10 +89,17 @@ TEST_P(ThreadPoolTest, TheFirstExceptionReachesTheCaller) {
   ThreadPool pool(GetParam());
   for (int i = 0; i < 50; ++i) {
     std::atomic<int> calls{0};
+    std::atomic<bool> throws{false};
     try {
       pool.parallel_for(100000, [&](std::int64_t index, int) {
         calls.fetch_add(1);
-        if (index == 5) throw std::runtime_error("index 5");
+        if (index == 5) {
+          throws = true;
+          throw std::runtime_error("index 5");
+        }
+        // Others give it the time that a busy machine may take for an exception.
+        while (index > 5 && !throws) std::this_thread::yield();
+        if (index > 5) std::this_thread::sleep_for(std::chrono::microseconds(100));
       });
       FAIL() << "nothing was thrown";
     } catch (const std::runtime_error& error) {
