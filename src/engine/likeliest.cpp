@@ -5,35 +5,27 @@
 #include <limits>
 
 namespace sampan {
-namespace {
 
-// A vocabulary has some hundred thousand logits and few that matter: those of a block are looked at
-// one by one only where its largest is large enough.
-constexpr std::size_t kBlock = 64;
-
-// The largest of a block's logits, -infinity when none is a number. Over lanes, for the compiler to
-// put in registers.
-float largest(const float* logits) {
+// Over lanes, for the compiler to put in registers.
+float largest_of_block(const float* values) {
   constexpr std::size_t kLanes = 16;
   float lanes[kLanes];
   std::fill(lanes, lanes + kLanes, -std::numeric_limits<float>::infinity());
-  for (std::size_t i = 0; i < kBlock; i += kLanes) {
+  for (std::size_t i = 0; i < kValueBlock; i += kLanes) {
     for (std::size_t lane = 0; lane < kLanes; ++lane) {
-      const float logit = logits[i + lane];
-      lanes[lane] = logit > lanes[lane] ? logit : lanes[lane];
+      const float value = values[i + lane];
+      lanes[lane] = value > lanes[lane] ? value : lanes[lane];
     }
   }
   return *std::max_element(lanes, lanes + kLanes);
 }
 
-}  // namespace
-
 std::int32_t greedy(std::span<const float> logits) {
   float best = -std::numeric_limits<float>::infinity();
   std::size_t from = 0;  // no logit before it is as large
   std::size_t i = 0;
-  for (; i + kBlock <= logits.size(); i += kBlock) {
-    if (const float block = largest(&logits[i]); block > best) {
+  for (; i + kValueBlock <= logits.size(); i += kValueBlock) {
+    if (const float block = largest_of_block(&logits[i]); block > best) {
       best = block;
       from = i;
     }
@@ -69,9 +61,9 @@ void likeliest(std::span<const float> logits, std::size_t count, std::vector<std
     std::push_heap(ids.begin(), ids.end(), before);
   };
   std::size_t i = 0;
-  for (; i + kBlock <= logits.size(); i += kBlock) {
-    if (ids.size() == count && !(largest(&logits[i]) > logit_of(ids.front()))) continue;
-    for (std::size_t at = i; at < i + kBlock; ++at) take(at);
+  for (; i + kValueBlock <= logits.size(); i += kValueBlock) {
+    if (ids.size() == count && !(largest_of_block(&logits[i]) > logit_of(ids.front()))) continue;
+    for (std::size_t at = i; at < i + kValueBlock; ++at) take(at);
   }
   for (; i < logits.size(); ++i) take(i);
   std::sort_heap(ids.begin(), ids.end(), before);

@@ -35,6 +35,9 @@ constexpr int kClassShift = 20;
 constexpr std::size_t kClasses = (std::bit_cast<std::uint32_t>(1.0f) >> kClassShift) + 1;
 
 std::size_t class_of(float weight) { return std::bit_cast<std::uint32_t>(weight) >> kClassShift; }
+float least_of_class(std::size_t number) {
+  return std::bit_cast<float>(static_cast<std::uint32_t>(number) << kClassShift);
+}
 
 }  // namespace
 
@@ -63,17 +66,26 @@ void TokenWeights::set(std::span<const float> logits, float top, const SamplingP
 // Keeps the shortest run of the likeliest that reaches top_p of the sum, the token that crosses it
 // included: whole classes of weights, and of the one where it is crossed those that come first.
 void TokenWeights::cut_top_p(double top_p) {
-  const double goal = top_p * sum_blocks();
+  const double total = sum_blocks();
+  const double goal = top_p * total;
+  // Those below have together at most half of what may be cut off, so none of them is kept.
+  const auto least_seen =
+      static_cast<float>((1.0 - top_p) * total / (2.0 * static_cast<double>(weights_.size())));
   std::array<double, kClasses> classes{};
-  for (const float weight : weights_) classes[class_of(weight)] += static_cast<double>(weight);
+  for_blocks_reaching(weights_, least_seen, [&](std::span<const float> block) {
+    for (const float weight : block) classes[class_of(weight)] += static_cast<double>(weight);
+  });
   double sum = 0;
   std::size_t crossed = kClasses - 1;
   while (crossed > 0 && sum + classes[crossed] < goal) sum += classes[crossed--];
 
   std::vector<std::size_t> members;
-  for (std::size_t i = 0; i < weights_.size(); ++i) {
-    if (weights_[i] > 0 && class_of(weights_[i]) == crossed) members.push_back(i);
-  }
+  for_blocks_reaching(weights_, least_of_class(crossed), [&](std::span<const float> block) {
+    for (const float& weight : block) {
+      if (weight > 0 && class_of(weight) == crossed)
+        members.push_back(static_cast<std::size_t>(&weight - weights_.data()));
+    }
+  });
   std::sort(members.begin(), members.end(), [&](std::size_t a, std::size_t b) {
     return weights_[a] > weights_[b] || (weights_[a] == weights_[b] && a < b);
   });
