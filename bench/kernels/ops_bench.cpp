@@ -67,7 +67,7 @@ class Caches {
  public:
   template <typename Store>
   Caches(std::int64_t page_bytes, std::int64_t length, const Store& store,
-         std::int64_t least_bytes = kMuch)
+         std::int64_t least_bytes = kLeastBytes)
       : length_(length) {
     const std::int64_t pages = (length + kKvPagePositions - 1) / kKvPagePositions;
     const std::int64_t layer_bytes = pages * page_bytes;
@@ -85,7 +85,7 @@ class Caches {
     }
   }
 
-  static constexpr std::int64_t kMuch = std::int64_t{256} << 20;
+  static constexpr std::int64_t kLeastBytes = std::int64_t{256} << 20;
   static constexpr std::int64_t kChunk = 512;
   std::vector<std::int32_t> positions(std::int64_t begin) const {
     std::vector<std::int32_t> out;
@@ -173,7 +173,7 @@ double seen(std::int64_t length, std::int64_t count) {
 }
 
 Caches kv_caches(const KvLayout& layout, std::int64_t length, ThreadPool& pool,
-                 std::int64_t least_bytes = Caches::kMuch) {
+                 std::int64_t least_bytes = Caches::kLeastBytes) {
   const std::vector<float> kv = some_floats(Caches::kChunk * layout.kv_heads * layout.head_dim);
   return Caches(
       layout.page_bytes(), length,
@@ -217,7 +217,7 @@ void bench_texts(const KvLayout& layout, std::int64_t texts, std::int64_t length
   if (!report.wants(name)) return;
   std::vector<Caches> caches;
   for (std::int64_t text = 0; text < texts; ++text)
-    caches.push_back(kv_caches(layout, length, pool, Caches::kMuch / texts));
+    caches.push_back(kv_caches(layout, length, pool, Caches::kLeastBytes / texts));
   const AttentionArgs args = {layout, kHeads, 0.08838834764f, 0};
   const std::vector<float> q = some_floats(texts * kHeads * kHeadDim);
   std::vector<float> out(q.size());

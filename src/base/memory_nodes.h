@@ -21,7 +21,7 @@ const CpuNodes& cpu_nodes();
 CpuNodes read_cpu_nodes(std::span<const int> allowed, const std::filesystem::path& root = "/");
 
 // The first of `threads` threads of each node, and the end: they are dealt to nodes in runs, in
-// proportion to the CPUs. At least one node.
+// proportion to the CPUs. At least one node that has CPUs.
 std::vector<int> deal_threads(int threads, const CpuNodes& nodes);
 
 // Lets the calling thread run on these CPUs only; where the system refuses it runs on as before.

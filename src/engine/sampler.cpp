@@ -77,10 +77,10 @@ void check_sampling(const SamplingParams& params) {
     fail(ErrorCode::kInvalidArgument, "top_k is {}, not 0 or more", params.top_k);
 }
 
-Sampler::Sampler(SamplingParams params)
-    : params_(std::move(params)),
-      is_greedy_(static_cast<float>(params_.temperature) == 0.0f || params_.top_k == 1) {
-  check_sampling(params_);
+Sampler::Sampler(SamplingParams params) : params_(std::move(params)) { check_sampling(params_); }
+
+bool Sampler::is_greedy() const {
+  return static_cast<float>(params_.temperature) == 0.0f || params_.top_k == 1;
 }
 
 bool Sampler::leaves_logits_alone() const {
@@ -107,7 +107,7 @@ std::int32_t Sampler::sample(std::span<const float> logits, std::span<const std:
   const std::int32_t likeliest = greedy(row);
   if (likeliest < 0) fail(ErrorCode::kInvalidData, "the model's logits are not numbers");
   const float top = row[static_cast<std::size_t>(likeliest)];
-  if (is_greedy_ || std::isinf(top)) return likeliest;
+  if (is_greedy() || std::isinf(top)) return likeliest;
   scratch.weights.set(row, top, params_);
   return scratch.weights.draw(uniform(params_.seed, generated.size()));
 }

@@ -50,10 +50,10 @@ class Sampler {
                       std::span<const std::int32_t> generated) const;
 
  private:
+  bool is_greedy() const;
   bool leaves_logits_alone() const;
 
   SamplingParams params_;
-  bool is_greedy_;
 };
 
 }  // namespace sampan

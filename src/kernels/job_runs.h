@@ -28,10 +28,11 @@ class JobRuns {
     }
     shares_.clear();
     const auto nodes = node_begins.size() - 1;
+    if (nodes == 1) return deal(0, ends.back(), 0, threads_);
     std::int64_t place = 0;  // in the order of nodes
     for (std::size_t node = 0; node < nodes; ++node) {
       const std::int64_t first_place = place;
-      for (std::size_t group = 0; nodes > 1 && group < ends.size(); ++group) {
+      for (std::size_t group = 0; group < ends.size(); ++group) {
         const std::int64_t first = group == 0 ? 0 : ends[group - 1];
         const std::int64_t begin = part(ends[group] - first, node_begins[node], group);
         const std::int64_t end = part(ends[group] - first, node_begins[node + 1], group);
@@ -39,7 +40,6 @@ class JobRuns {
         shares_.push_back({place, first + begin});
         place += end - begin;
       }
-      if (nodes == 1) place = ends.back();
       deal(first_place, place - first_place, node_begins[node], node_begins[node + 1]);
     }
   }

@@ -2,22 +2,15 @@
 
 #include <arm_neon.h>
 
+#include "kernels/neon/int8_rounds.h"
+#include "kernels/unroll.h"
+
 namespace sampan {
 namespace {
 
-constexpr int kChains = 16;  // enough to hide the latency of smmla on four pipes
-
 std::int64_t int8_rounds(std::int64_t count) {
-  int32x4_t sums[kChains];
-  int8x16_t x = vdupq_n_s8(3);
-  const int8x16_t w = vdupq_n_s8(5);
-  for (int32x4_t& sum : sums) sum = vdupq_n_s32(0);
-  for (std::int64_t i = 0; i < count; ++i) {
-    for (int32x4_t& sum : sums) sum = vmmlaq_s32(sum, w, x);
-    asm volatile("" : "+w"(x));  // keeps the compiler from lifting the products out of the loop
-  }
-  for (int j = 1; j < kChains; ++j) sums[0] = vaddq_s32(sums[0], sums[j]);
-  return vaddvq_s32(sums[0]);
+  return int8_rounds_of(count, [](int32x4_t sum, int8x16_t w, int8x16_t x)
+                                   SAMPAN_INLINE { return vmmlaq_s32(sum, w, x); });
 }
 
 PeakTable make_table() {

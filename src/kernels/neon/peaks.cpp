@@ -4,10 +4,11 @@
 
 #include <cstddef>
 
+#include "kernels/neon/int8_rounds.h"
+#include "kernels/unroll.h"
+
 namespace sampan {
 namespace {
-
-constexpr int kChains = 16;  // enough to hide the latency of an fma on four pipes
 
 std::int64_t sum_bytes(const std::byte* data, std::int64_t bytes) {
   uint64x2_t sums[8];
@@ -23,16 +24,8 @@ std::int64_t sum_bytes(const std::byte* data, std::int64_t bytes) {
 }
 
 std::int64_t int8_rounds(std::int64_t count) {
-  int32x4_t sums[kChains];
-  int8x16_t x = vdupq_n_s8(3);
-  const int8x16_t w = vdupq_n_s8(5);
-  for (int32x4_t& sum : sums) sum = vdupq_n_s32(0);
-  for (std::int64_t i = 0; i < count; ++i) {
-    for (int32x4_t& sum : sums) sum = vdotq_s32(sum, w, x);
-    asm volatile("" : "+w"(x));  // keeps the compiler from lifting the products out of the loop
-  }
-  for (int j = 1; j < kChains; ++j) sums[0] = vaddq_s32(sums[0], sums[j]);
-  return vaddvq_s32(sums[0]);
+  return int8_rounds_of(count, [](int32x4_t sum, int8x16_t w, int8x16_t x)
+                                   SAMPAN_INLINE { return vdotq_s32(sum, w, x); });
 }
 
 float float_rounds(std::int64_t count) {
