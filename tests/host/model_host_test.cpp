@@ -198,6 +198,42 @@ TEST(ModelHost, CancelledRequestsFreeTheModel) {
   EXPECT_FALSE(recorder->is_done);
 }
 
+// The host's thread is kept at its first unloading, so it cannot take the second model down.
+TEST(ModelHost, AnExpiredModelIsGoneForThoseWhoAskBeforeItIsUnloaded) {
+  std::mutex mutex;
+  std::condition_variable changed;
+  bool is_unloading = false, may_go_on = false;
+  HostOptions options = small_host();
+  options.log = [&](LogLevel, std::string_view message, const LogFields&) {
+    if (message != "model unloaded") return;
+    std::unique_lock lock(mutex);
+    is_unloading = true;
+    changed.notify_all();
+    changed.wait(lock, [&] { return may_go_on; });
+  };
+  ModelHost host(options, {nano("a"), nano("b")});
+  host.load("a");
+  host.load("b");
+  host.keep_alive("a", std::chrono::milliseconds(0), false);
+  {
+    std::unique_lock lock(mutex);
+    changed.wait(lock, [&] { return is_unloading; });
+  }
+  host.keep_alive("b", std::chrono::minutes(5), false);
+  EXPECT_TRUE(host.model("b").is_loaded);
+  host.keep_alive("b", std::chrono::milliseconds(0), false);
+  const ServedModelInfo gone = host.model("b");
+  EXPECT_FALSE(gone.is_loaded);
+  EXPECT_FALSE(gone.unloads_at);
+  EXPECT_EQ(gone.loaded_bytes, 0);
+  InferenceRequest late = chat("Where is my order 48213?", 4);
+  late.model = "b";
+  EXPECT_FALSE(run(host, late)->error);
+  const std::lock_guard lock(mutex);
+  may_go_on = true;
+  changed.notify_all();
+}
+
 // Memory for one model at a time: the second waits until the first one's answer is whole.
 TEST(ModelHost, ASwapCutsNoAnswerOff) {
   HostOptions options = small_host();

@@ -224,7 +224,7 @@ class InferenceService {
                                                const std::string& token) = 0;
 
   // Keeps a loaded model for that long after its last use (negative: for ever; zero: unload when
-  // idle). Loads it if asked to.
+  // idle; models() says at once that an idle one is not loaded). Loads it if asked to.
   virtual void keep_alive(const std::string& model, std::chrono::milliseconds duration,
                           bool load) = 0;
 };

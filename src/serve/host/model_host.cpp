@@ -97,6 +97,10 @@ struct ModelHost::Served {
     if (!is_idle() || keep_alive.count() < 0) return std::nullopt;
     return last_use + keep_alive;
   }
+  bool is_expired(Clock::time_point now) const {
+    const auto when = expiry();
+    return when && *when <= now;
+  }
 };
 
 ModelHost::ModelHost(const HostOptions& options, std::vector<ModelSpec> specs)
@@ -257,8 +261,7 @@ std::optional<ModelHost::Clock::time_point> ModelHost::next_expiry() const {
 bool ModelHost::unload_expired(Lock& lock) {
   const Clock::time_point now = Clock::now();
   for (const auto& served : std::vector(served_)) {
-    const auto expiry = served->expiry();
-    if (!expiry || *expiry > now) continue;
+    if (!served->is_expired(now)) continue;
     unload(*served, lock);
     std::erase_if(served_,
                   [](const auto& other) { return other->is_retired && other->is_unused(); });
@@ -456,8 +459,10 @@ std::vector<ModelHost::ModelMetrics> ModelHost::metrics() const {
 
 ServedModelInfo ModelHost::info_of(const Served& served) const {
   ServedModelInfo info = served.info;
-  info.is_loaded = served.loaded != nullptr;
-  if (served.loaded) {
+  // The host's thread takes an expired model down as soon as it can, often only just after whoever
+  // had it expire has been answered: for those who ask it is gone.
+  info.is_loaded = served.loaded != nullptr && !served.is_expired(Clock::now());
+  if (info.is_loaded) {
     info.loaded_bytes = served.loaded->bytes;
     info.context_length = served.loaded->engine->context_length();
     if (served.keep_alive.count() >= 0) {
