@@ -44,6 +44,7 @@ SAMPAN_INLINE inline void add_products(const std::uint8_t* codes, const Stream<F
     });
     unroll<kCount>([&](auto i) SAMPAN_INLINE {
       constexpr int kG = column_group<32>(decltype(i)::value);
+      stream.template fetch<decltype(i)::value>();
       unroll<kTokens>([&](auto t) SAMPAN_INLINE {
         constexpr int kT = decltype(t)::value;
         const __m256i q = broadcast4(x[kT] + 4 * kG);

@@ -8,13 +8,15 @@
 namespace sampan {
 namespace {
 
-constexpr int kMaxTokens = 4;
-// From so many tokens on it pays to unpack codes to bytes once for all of them.
-constexpr std::int64_t kUnpackTokens = 16;
-static_assert(kUnpackTokens > kMaxTokens * (kMaxTokens - 2), "tiles of equal size may be smaller");
-// Columns unpacked at a time: with 16 rows they stay in the first-level cache.
+// The fewest tokens of a tile where there are several of nearly equal size, and where there are so
+// many that codes are unpacked.
+constexpr int kLeastOfSeveral = (kMaxTokens + 1) / 2;
+constexpr int kLeastUnpacked = kMaxTokens - 1;
+static_assert(kUnpackTokens > kMaxTokens * (kMaxTokens - 2));
+// Columns that several tiles of tokens meet one after the other: with 16 rows, unpacked or not,
+// they stay in the first-level cache.
 template <typename F>
-constexpr std::int64_t kUnpackColumns = F::kRun == 0 ? 512 : 1024;
+constexpr std::int64_t kStretchColumns = F::kRun == 0 ? 512 : 1024;
 
 // tokens is in [kSmallest, kLargest].
 template <typename F, typename Codes, int kSmallest, int kLargest>
@@ -25,24 +27,25 @@ void run_some_tokens(const PanelRun& run, std::int64_t tokens) {
   run_tokens<F, Codes, kLargest>(run);
 }
 
-// A tile of tokens after the other, of nearly equal size, none smaller than kSmallest. What an
-// unpacked run needs next (fetch_bytes at run.ahead) is fetched a share with each tile.
+// A tile of tokens after the other, of nearly equal size, none smaller than kSmallest. Each fetches
+// its share of what comes at run.ahead. Returns where the fetching ends.
 template <typename F, typename Codes, int kSmallest>
-void run_all_tokens(PanelRun run, std::int64_t tokens, std::int64_t fetch_bytes) {
+const std::uint8_t* run_all_tokens(PanelRun run, std::int64_t tokens) {
+  constexpr int kBytes = Stream<F, Codes>::kBytes;
+  const std::int64_t groups =
+      run.tiles * (kPanelFormats[static_cast<int>(F::kType)].tile_columns / 32);
   const std::int64_t all_tiles = (tokens + kMaxTokens - 1) / kMaxTokens;
-  std::int64_t fetched = 0;
-  for (std::int64_t tile = 0; tile < all_tiles; ++tile) {
-    for (; fetched * all_tiles < fetch_bytes * (tile + 1); fetched += 64) {
-      fetch_line(run.ahead + fetched);
-    }
-    const std::int64_t left = all_tiles - tile;
-    const std::int64_t now = (tokens + left - 1) / left;
+  run.ahead_step = (kBytes + all_tiles - 1) / all_tiles;
+  const std::uint8_t* const end = run.ahead + groups * kBytes;
+  for (std::int64_t tiles = all_tiles; tiles > 0; --tiles) {
+    const std::int64_t now = (tokens + tiles - 1) / tiles;
     run_some_tokens<F, Codes, kSmallest, kMaxTokens>(run, now);
-    run.is_cold = false;  // the first tile of tokens has brought them in
     run.x += now * run.x_stride;
     run.y += now * run.y_stride;
+    run.ahead += groups * run.ahead_step;
     tokens -= now;
   }
+  return end;
 }
 
 // The form in which many tokens read the codes of a format.
@@ -88,25 +91,27 @@ void unpack_panel(const std::uint8_t* codes, std::int64_t groups, std::uint8_t* 
   }
 }
 
-// All tokens with codes unpacked to bytes, a stretch of columns at a time.
-template <typename F>
-void run_unpacked(PanelRun run, std::int64_t tokens, std::uint8_t* bytes) {
+// Several tiles of tokens, a stretch of columns at a time, while the next one is fetched; with
+// Codes that are not F's own unpacked before.
+template <typename F, typename Codes, int kSmallest>
+void run_stretches(PanelRun run, std::int64_t tokens, std::uint8_t* bytes) {
   constexpr PanelFormat kFormat = kPanelFormats[static_cast<int>(F::kType)];
-  constexpr std::int64_t kStretch = kUnpackColumns<F> / kFormat.tile_columns;
+  constexpr std::int64_t kStretch = kStretchColumns<F> / kFormat.tile_columns;
   constexpr std::int64_t kBlockBytes =
       kFormat.tile_columns == 32 ? sizeof(ActivationBlock32) : sizeof(ActivationBlock256);
   const PanelRun all = run;
-  run.codes = bytes;
+  run.ahead = all.codes + (all.tiles < kStretch ? all.tiles : kStretch) * kFormat.code_bytes;
   for (std::int64_t from = 0; from < all.tiles; from += kStretch) {
     run.tiles = all.tiles - from < kStretch ? all.tiles - from : kStretch;
     run.resume = from > 0;
     run.x = all.x + from * kBlockBytes;
     run.header = all.header + from * kFormat.header_bytes;
-    const std::uint8_t* codes = all.codes + from * kFormat.code_bytes;
-    unpack_panel<F>(codes, run.tiles * (kFormat.tile_columns / 32), bytes);
-    run.ahead = codes + run.tiles * kFormat.code_bytes;
-    const std::int64_t next_bytes = run.tiles * (kFormat.header_bytes + kFormat.code_bytes);
-    run_all_tokens<F, Unpacked<F>, kMaxTokens - 1>(run, tokens, next_bytes);
+    run.codes = all.codes + from * kFormat.code_bytes;
+    if constexpr (!std::is_same_v<Codes, typename F::Codes>) {
+      unpack_panel<F>(run.codes, run.tiles * (kFormat.tile_columns / 32), bytes);
+      run.codes = bytes;
+    }
+    run.ahead = run_all_tokens<F, Codes, kSmallest>(run, tokens);
   }
 }
 
@@ -127,12 +132,13 @@ void multiply_panels(const PanelJob& job) {
     run.y = whole ? job.y + row : tail;
     run.y_stride = whole ? job.y_stride : kPanelRows;
     run.resume = false;
-    run.ahead = run.codes + (job.tokens == 1 ? kFetchBytesOfOne : kFetchBytes);
-    run.is_cold = true;
     if (job.tokens >= kUnpackTokens) {
-      run_unpacked<F>(run, job.tokens, bytes);
+      run_stretches<F, Unpacked<F>, kLeastUnpacked>(run, job.tokens, bytes);
+    } else if (job.tokens > kMaxTokens) {
+      run_stretches<F, typename F::Codes, kLeastOfSeveral>(run, job.tokens, bytes);
     } else {
-      run_all_tokens<F, typename F::Codes, 1>(run, job.tokens, 0);
+      run.ahead = run.codes + (job.tokens == 1 ? kFetchBytesOfOne : kFetchBytes);
+      run_all_tokens<F, typename F::Codes, 1>(run, job.tokens);
     }
     if (whole) continue;
     for (std::int64_t t = 0; t < job.tokens; ++t) {

@@ -24,15 +24,20 @@ struct PanelRun {
   float* y;  // 16 rows side by side
   std::int64_t y_stride;
   bool resume;  // goes on from the sums in y
-  // Codes that come from memory: what is fetched while they are multiplied; is_cold: it is not in
-  // the caches yet.
+  // Weights that are fetched meanwhile, from `ahead` on, and bytes with 32 columns.
   const std::uint8_t* ahead;
-  bool is_cold;
+  std::int64_t ahead_step;
 };
 
-// How far ahead of a panel's codes weights are fetched: more than memory's latency times a core's
-// share of its speed, not many more lines than a core can wait for. One token goes through its
-// weights so fast that memory itself is the limit, and there less is better.
+// A kernel takes so many tokens at a time; from kUnpackTokens on it pays to unpack codes to bytes
+// once for all of them.
+constexpr int kMaxTokens = 4;
+constexpr std::int64_t kUnpackTokens = 16;
+
+// How far ahead of a panel's codes weights are fetched for up to kMaxTokens tokens: more than
+// memory's latency times a core's share of its speed, not many more lines than a core can wait for.
+// One token goes through its weights so fast that memory itself is the limit, and there less is
+// better.
 constexpr std::int64_t kFetchBytes = 2048;
 constexpr std::int64_t kFetchBytesOfOne = 512;
 
@@ -41,37 +46,34 @@ SAMPAN_INLINE inline void fetch_line(const std::uint8_t* p) {
 }
 
 // Fetches weights while others are multiplied: some lines with each column group, since all lines
-// of a tile at once are more than a core can wait for. Nothing for codes that are in a cache.
+// of a tile at once are more than a core can wait for. Lines that are there already cost little.
 template <typename F, typename Codes>
 class Stream {
  public:
-  explicit Stream(const PanelRun& run)
-      : ahead_(run.ahead), line_step_(run.is_cold ? kBytes / kLines : 0) {}
+  // Header and codes of 32 columns.
+  static constexpr PanelFormat kFormat = kPanelFormats[static_cast<int>(F::kType)];
+  static constexpr int kBytes =
+      (kFormat.header_bytes + kFormat.code_bytes) * 32 / kFormat.tile_columns;
+
+  explicit Stream(const PanelRun& run) : ahead_(run.ahead), step_(run.ahead_step) {}
 
   // With column group kGroup of 32 columns.
   template <int kGroup>
   SAMPAN_INLINE void fetch() const {
-    if constexpr (kIsFromMemory) {
-      constexpr int kFrom = kGroup * kLines / 8, kTo = (kGroup + 1) * kLines / 8;
-      unroll<kTo - kFrom>([&](auto i) SAMPAN_INLINE {
-        fetch_line(ahead_ + (kFrom + decltype(i)::value) * line_step_);
-      });
-    }
+    constexpr int kFrom = kGroup * kLines / 8, kTo = (kGroup + 1) * kLines / 8;
+    unroll<kTo - kFrom>(
+        [&](auto i) SAMPAN_INLINE { fetch_line(ahead_ + (kFrom + decltype(i)::value) * 64); });
   }
-  SAMPAN_INLINE void next_columns() {
-    if constexpr (kIsFromMemory) ahead_ += kLines * line_step_;
-  }
+  SAMPAN_INLINE void next_columns() { ahead_ += step_; }
 
  private:
-  static constexpr bool kIsFromMemory = std::is_same_v<Codes, typename F::Codes>;
-  static constexpr PanelFormat kFormat = kPanelFormats[static_cast<int>(F::kType)];
-  // Header and codes of 32 columns.
-  static constexpr int kBytes =
-      (kFormat.header_bytes + kFormat.code_bytes) * 32 / kFormat.tile_columns;
-  static constexpr int kLines = (kBytes + 63) / 64;
+  // Codes in another form meet kUnpackTokens tokens and more, in tiles that share the fetching.
+  static constexpr int kFewestTiles =
+      std::is_same_v<Codes, typename F::Codes> ? 1 : kUnpackTokens / kMaxTokens;
+  static constexpr int kLines = (kBytes + 64 * kFewestTiles - 1) / (64 * kFewestTiles);
 
   const std::uint8_t* ahead_;
-  std::int64_t line_step_;
+  std::int64_t step_;
 };
 
 // Column groups in the order in which they are taken: both nibbles of a byte together where their

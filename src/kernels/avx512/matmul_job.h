@@ -30,13 +30,16 @@ void run_some_tokens(const PanelRun<kPanels>& run, std::int64_t tokens) {
   }
 }
 
-// Tiles of nearly equal size, none smaller than kSmallest.
+// Tiles of nearly equal size, none smaller than kSmallest. Each fetches its share of what comes at
+// run.ahead.
 template <typename F, typename Codes, int kSmallest, int kLargest, int kPanels>
 void run_all_tokens(PanelRun<kPanels> run, std::int64_t tokens) {
-  for (std::int64_t tiles = (tokens + kLargest - 1) / kLargest; tiles > 0; --tiles) {
+  const std::int64_t all_tiles = (tokens + kLargest - 1) / kLargest;
+  run.ahead_bytes = (run.ahead_bytes + all_tiles - 1) / all_tiles;
+  for (std::int64_t tiles = all_tiles; tiles > 0; --tiles) {
     const std::int64_t now = (tokens + tiles - 1) / tiles;
     run_some_tokens<F, Codes, kSmallest, kLargest>(run, now);
-    run.ahead_bytes = 0;  // the first tile of tokens has brought them in
+    run.ahead += run.tiles * run.ahead_bytes;
     run.x += now * run.x_stride;
     for (float*& y : run.y) y += now * run.y_stride;
     tokens -= now;

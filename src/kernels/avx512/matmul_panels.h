@@ -26,8 +26,7 @@ struct PanelRun {
   float* y[kPanels];  // 16 rows side by side
   std::int64_t y_stride;
   bool resume;  // goes on from the sums in y
-  // Where weights come from memory: what is to be fetched from the first tile on, and bytes a tile
-  // (0: none).
+  // Weights that are fetched meanwhile, from `ahead` on, and bytes with a tile.
   const std::uint8_t* ahead;
   std::int64_t ahead_bytes;
 };
