@@ -69,7 +69,7 @@ struct LaneJob {
 using LaneKernel = void (*)(const LaneJob& job);
 
 // From so many tokens on a product of plain floats takes the lane kernel, where there is one.
-inline constexpr std::int64_t kManyTokens = 32;
+inline constexpr std::int64_t kManyTokens = 20;
 // Tokens for which a lane kernel turns its weights; it reads them one after the other, so that they
 // may lie in any cache. Rows that it takes best at a time where they are long.
 inline constexpr std::int64_t kLaneJobTokens = 256;

@@ -190,12 +190,35 @@ void fold_panel(const LaneRun& run) {
   }
 }
 
+// The weights of a panel, fetched by and by while others are multiplied: a share with each lane of
+// each tile of tokens.
+struct Fetch {
+  const std::byte* w;
+  std::int64_t w_stride;
+  std::int64_t row_lines;
+  std::int64_t shares = 0;
+  std::int64_t share = 0;
+  std::int64_t fetched = 0;
+  std::int64_t line = 0;  // of a row
+
+  void next() {
+    const std::int64_t lines = kPanelRowCount * row_lines;
+    for (++share; fetched * shares < lines * share; ++fetched) {
+      prefetch(w + line * 64);
+      if (++line < row_lines) continue;
+      line = 0;
+      w += w_stride;
+    }
+  }
+};
+
 template <int kTokens>
-[[gnu::noinline]] void multiply_panel(const LaneRun& run) {
+[[gnu::noinline]] void multiply_panel(const LaneRun& run, Fetch& ahead) {
   const std::int64_t whole = run.columns / kLanes, rest = run.columns % kLanes;
   const float* w = run.panel;
   float* kept = run.kept;
   for (int lane = 0; lane < kLanes; ++lane) {
+    ahead.next();
     Sums<kTokens, kPanelRegisters> sums;
     const auto for_kept = [&](const auto& f) SAMPAN_INLINE {
       for_sums<kTokens, kPanelRegisters>(sums, [&](int t, int h, Floats& sum) SAMPAN_INLINE {
@@ -229,39 +252,22 @@ template <int kTokens>
 
 // tokens is in [kLeast, kLargest].
 template <int kLargest>
-void multiply_some(const LaneRun& run, std::int64_t tokens) {
+void multiply_some(const LaneRun& run, std::int64_t tokens, Fetch& ahead) {
   if constexpr (kLargest > kLeastTokens) {
-    if (tokens < kLargest) return multiply_some<kLargest - 1>(run, tokens);
+    if (tokens < kLargest) return multiply_some<kLargest - 1>(run, tokens, ahead);
   }
-  multiply_panel<kLargest>(run);
+  multiply_panel<kLargest>(run, ahead);
 }
-
-// Weights in memory, fetched by and by while others are multiplied.
-struct Fetch {
-  const std::byte* w;
-  std::int64_t w_stride;
-  std::int64_t row_lines;
-  std::int64_t lines;
-  std::int64_t fetched = 0;
-
-  // A share of `part` in `parts` of all lines.
-  void up_to(std::int64_t part, std::int64_t parts) {
-    for (; fetched * parts < lines * part; ++fetched) {
-      const std::byte* line = w + fetched / row_lines * w_stride + fetched % row_lines * 64;
-      prefetch(line);
-    }
-  }
-};
 
 // Some tokens with a panel, in tiles of nearly equal size.
 void multiply_all(LaneRun run, std::int64_t tokens, Fetch ahead) {
   const std::int64_t tiles = (tokens + kMostTokens - 1) / kMostTokens;
   const bool is_whole = run.first && run.last;  // nothing is kept from tile to tile
+  ahead.shares = tiles * kLanes;
   for (std::int64_t tile = 0; tile < tiles; ++tile) {
-    ahead.up_to(tile + 1, tiles);
     const std::int64_t left = tiles - tile;
     const std::int64_t now = (tokens + left - 1) / left;
-    multiply_some<kMostTokens>(run, now);
+    multiply_some<kMostTokens>(run, now, ahead);
     run.x += now * run.x_stride;
     run.y += now * run.y_stride;
     if (!is_whole) run.kept += now * kTokenLanes;
@@ -290,13 +296,10 @@ void multiply_panels(const LaneJob& job, std::int64_t first_row, std::int64_t en
       run.rows = end_row - row < kPanelRowCount ? end_row - row : kPanelRowCount;
       run.y = job.y + row;
       turn_weights<T>(w, job.w_stride, run.rows, run.columns, run.groups, panel);
-      const std::int64_t next_row = row + kPanelRowCount;
-      Fetch ahead{w + kPanelRowCount * job.w_stride, job.w_stride,
-                  (run.columns * std::int64_t{sizeof(T)} + 63) / 64, 0};
-      if (next_row < job.rows) {
-        const std::int64_t rows = job.rows - next_row;
-        ahead.lines = ahead.row_lines * (rows < kPanelRowCount ? rows : kPanelRowCount);
-      }
+      // After the last rows of a job those of the next one, mostly.
+      const Fetch ahead = {.w = w + kPanelRowCount * job.w_stride,
+                           .w_stride = job.w_stride,
+                           .row_lines = (run.columns * std::int64_t{sizeof(T)} + 63) / 64};
       multiply_all(run, job.tokens, ahead);
       run.kept += kKeptTokens * kTokenLanes;
     }

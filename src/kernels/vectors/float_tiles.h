@@ -25,8 +25,7 @@ namespace {
 // Rows and tokens that share loads.
 constexpr int kTileTokens = kMaxSums / 4;
 static_assert(kTileTokens <= kMaxFloatTileTokens);
-// A single token: rows at a time, a part of the job apart. Their sums do not wait for each other,
-// and memory gives several streams sooner than one.
+// Rows that a single token takes at a time: their sums do not wait for each other.
 constexpr int kSingleRows = 4;
 // Activations of a tile that stay in the first-level cache while the strip's rows pass by.
 constexpr std::int64_t kTileBytes = kTileTokens > 3 ? 24576 : 16384;
@@ -226,10 +225,12 @@ std::int64_t multiply_groups(Tile& tile, std::int64_t rows) {
   return rows;
 }
 
-// As multiply_groups for a single token, each row of a group from a stream of rows of its own.
-template <typename P>
+// As multiply_groups for weights that come from memory, each row of a group from a stream of rows
+// of its own, a part of the job apart: memory gives several streams sooner than one, and rows that
+// lie side by side may fall on the same sets of a cache.
+template <typename P, int kRows, int kTokens>
 std::int64_t multiply_streams(Tile& tile, std::int64_t rows) {
-  const std::int64_t length = rows / kSingleRows;
+  const std::int64_t length = rows / kRows;
   Tile group = tile;
   group.w_stride = length * tile.w_stride;
   group.y_step = length;
@@ -237,20 +238,21 @@ std::int64_t multiply_streams(Tile& tile, std::int64_t rows) {
   for (std::int64_t i = 0; i < length; ++i) {
     // At a stream's end that of the next job, which comes after all of these rows.
     if (i == length - 1) group.ahead = (rows - i) * tile.w_stride;
-    multiply_tile<P, kSingleRows, 1>(group);
+    multiply_tile<P, kRows, kTokens>(group);
     group.w += tile.w_stride;
-    group.lanes += kSingleRows * kLanes;
+    group.lanes += kRows * kTokens * kLanes;
     ++group.y;
   }
-  tile.w += kSingleRows * length * tile.w_stride;
-  tile.lanes += kSingleRows * length * kLanes;
-  tile.y += kSingleRows * length;
-  return rows - kSingleRows * length;
+  tile.w += kRows * length * tile.w_stride;
+  tile.lanes += kRows * length * kTokens * kLanes;
+  tile.y += kRows * length;
+  return rows - kRows * length;
 }
 
 template <typename P, int kTokens>
 void multiply_rows(Tile tile, std::int64_t rows) {
-  if constexpr (kTokens == 1) rows = multiply_streams<P>(tile, rows);
+  constexpr int kStreams = kTokens == 1 ? kSingleRows : P::kTileRows;
+  if (kTokens == 1 || tile.fetch) rows = multiply_streams<P, kStreams, kTokens>(tile, rows);
   rows = multiply_groups<P, P::kTileRows, kTokens>(tile, rows);
   multiply_groups<P, 1, kTokens>(tile, rows);
 }
@@ -293,11 +295,9 @@ template <typename P>
   std::int64_t tokens = job.tokens;
   for (std::int64_t tiles = (tokens + kTileTokens - 1) / kTileTokens; tiles > 0; --tiles) {
     const std::int64_t now = (tokens + tiles - 1) / tiles;
-    // With one tile only the weights come from memory at any rate, and one stretch reads them in
-    // order.
-    const bool alone = now == job.tokens;
+    // The first tile waits for the weights at any rate, and one stretch reads them in order.
     const std::int64_t stretch =
-        alone ? job.columns : kTileBytes / P::kXBytes / now / P::kColumns * P::kColumns;
+        tile.fetch ? job.columns : kTileBytes / P::kXBytes / now / P::kColumns * P::kColumns;
     multiply_tokens<P>(tile, job.rows, now, stretch);
     tile.fetch = false;  // the first tile of tokens has brought them in
     tile.x += now * tile.x_stride;
