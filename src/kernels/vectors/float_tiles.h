@@ -25,8 +25,14 @@ namespace {
 // Rows and tokens that share loads.
 constexpr int kTileTokens = kMaxSums / 4;
 static_assert(kTileTokens <= kMaxFloatTileTokens);
-// Rows that a single token takes at a time: their sums do not wait for each other.
-constexpr int kSingleRows = 4;
+// Rows that are read from memory at a time: all lanes of their outputs stay in registers, so that
+// one pass reads the weights, and the sums of a single token do not wait for each other.
+template <typename P, int kTokens>
+constexpr int stream_rows() {
+  constexpr int kFit = kMaxSums / (kLaneVectors * kTokens);
+  if (kFit < 2) return P::kTileRows;
+  return kFit < 4 ? kFit : 4;
+}
 // Activations of a tile that stay in the first-level cache while the strip's rows pass by.
 constexpr std::int64_t kTileBytes = kTileTokens > 3 ? 24576 : 16384;
 
@@ -251,8 +257,9 @@ std::int64_t multiply_streams(Tile& tile, std::int64_t rows) {
 
 template <typename P, int kTokens>
 void multiply_rows(Tile tile, std::int64_t rows) {
-  constexpr int kStreams = kTokens == 1 ? kSingleRows : P::kTileRows;
-  if (kTokens == 1 || tile.fetch) rows = multiply_streams<P, kStreams, kTokens>(tile, rows);
+  if (kTokens == 1 || tile.fetch) {
+    rows = multiply_streams<P, stream_rows<P, kTokens>(), kTokens>(tile, rows);
+  }
   rows = multiply_groups<P, P::kTileRows, kTokens>(tile, rows);
   multiply_groups<P, 1, kTokens>(tile, rows);
 }
