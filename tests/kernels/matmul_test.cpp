@@ -244,19 +244,15 @@ TEST_P(FloatMatmul, ManyTokensOfLongRows) {
   }
 }
 
-// Rows so long and so many that a job has several panels whose sums wait for the next stretch of
-// columns.
-TEST_P(FloatMatmul, ManyLongRows) {
-  constexpr std::int64_t kColumns = kWideLaneColumns + 52, kMany = 37;
-  // A share of a thread's jobs is then more than kWideLaneUnitRows.
-  const std::int64_t rows = 20 * kWideLaneUnitRows * pool().size() + 23;
-  const auto bytes = random_floats(GetParam(), rows * kColumns, 9);
-  const std::vector<float> x = random_activations(kMany * kColumns, 8);
-  const WeightMatrix w =
-      WeightMatrix::make(view(GetParam(), rows, kColumns, bytes.data() + 1), pool());
+// All products of `rows` rows with `tokens` tokens, by every instruction set and the reference.
+void expect_same_for_all_sets(DType dtype, std::int64_t rows, std::int64_t columns,
+                              std::int64_t tokens) {
+  const auto bytes = random_floats(dtype, rows * columns, 9);
+  const std::vector<float> x = random_activations(tokens * columns, 8);
+  const WeightMatrix w = WeightMatrix::make(view(dtype, rows, columns, bytes.data() + 1), pool());
   Activations activations;
-  activations.set(x.data(), kMany, kColumns);
-  const auto size = static_cast<std::size_t>(kMany * rows);
+  activations.set(x.data(), tokens, columns);
+  const auto size = static_cast<std::size_t>(tokens * rows);
   std::vector<float> expected(size), y(size);
   matmul_with_table(matmul_table(Isa::kReference), w, activations, expected.data(), rows, pool());
   for (const float value : expected) ASSERT_TRUE(std::isfinite(value));
@@ -264,8 +260,26 @@ TEST_P(FloatMatmul, ManyLongRows) {
     std::fill(y.begin(), y.end(), kUntouched);
     matmul_with_table(matmul_table(isa), w, activations, y.data(), rows, pool());
     for (std::size_t i = 0; i < size; ++i) {
-      ASSERT_TRUE(same_float(y[i], expected[i])) << isa_name(isa) << ": " << i;
+      ASSERT_TRUE(same_float(y[i], expected[i]))
+          << isa_name(isa) << " tokens " << tokens << ": " << i;
     }
+  }
+}
+
+// Rows so long and so many that a job has several panels whose sums wait for the next stretch of
+// columns.
+TEST_P(FloatMatmul, ManyLongRows) {
+  // A share of a thread's jobs is then more than kWideLaneUnitRows.
+  const std::int64_t rows = 20 * kWideLaneUnitRows * pool().size() + 23;
+  expect_same_for_all_sets(GetParam(), rows, kWideLaneColumns + 52, 37);
+}
+
+// Rows so many that a job reads them from streams of several, with all numbers of tokens up to
+// where they are taken by lane.
+TEST_P(FloatMatmul, ManyShortRows) {
+  for (std::int64_t tokens = 1; tokens <= kManyTokens; ++tokens) {
+    expect_same_for_all_sets(GetParam(), 701, 131, tokens);
+    if (HasFatalFailure()) return;
   }
 }
 
