@@ -26,8 +26,8 @@ SAMPAN_INLINE inline __m256i second_multiplier(__m256i v) {
 
 // sums[t][h] += multiplier[h] · Σ of codes times x over column groups kFirst … kFirst + kCount - 1
 // (in column_group order).
-template <typename F, typename Codes, int kTokens, int kFirst, int kCount>
-SAMPAN_INLINE inline void add_products(const std::uint8_t* codes, const Stream<F, Codes>& stream,
+template <typename F, typename Codes, int kTokens, int kFirst, int kCount, typename Fetch>
+SAMPAN_INLINE inline void add_products(const std::uint8_t* codes, const Fetch& ahead,
                                        const std::byte* const (&x)[kTokens],
                                        const __m256i (&multiplier)[2],
                                        __m256i (&sums)[kTokens][2]) {
@@ -44,7 +44,6 @@ SAMPAN_INLINE inline void add_products(const std::uint8_t* codes, const Stream<F
     });
     unroll<kCount>([&](auto i) SAMPAN_INLINE {
       constexpr int kG = column_group<32>(decltype(i)::value);
-      stream.template fetch<decltype(i)::value>();
       unroll<kTokens>([&](auto t) SAMPAN_INLINE {
         constexpr int kT = decltype(t)::value;
         const __m256i q = broadcast4(x[kT] + 4 * kG);
@@ -62,7 +61,7 @@ SAMPAN_INLINE inline void add_products(const std::uint8_t* codes, const Stream<F
   } else if constexpr (F::kRun == 0) {
     unroll<kCount>([&](auto i) SAMPAN_INLINE {
       constexpr int kG = column_group<32>(kFirst + decltype(i)::value);
-      stream.template fetch<kFirst + decltype(i)::value>();
+      ahead.template fetch<kFirst + decltype(i)::value>();
       __m256i w[2], magnitude[2];
       unroll<2>([&](auto h) SAMPAN_INLINE {
         constexpr int kH = decltype(h)::value;
@@ -87,8 +86,8 @@ SAMPAN_INLINE inline void add_products(const std::uint8_t* codes, const Stream<F
     unroll<kCount / 2>([&](auto i) SAMPAN_INLINE {
       constexpr int kI = kFirst + 2 * decltype(i)::value;
       constexpr int kG = column_group<F::kSub>(kI), kNext = column_group<F::kSub>(kI + 1);
-      stream.template fetch<kI>();
-      stream.template fetch<kI + 1>();
+      ahead.template fetch<kI>();
+      ahead.template fetch<kI + 1>();
       __m256i w[2], next[2];
       unroll<2>([&](auto h) SAMPAN_INLINE {
         constexpr int kH = decltype(h)::value;
@@ -108,15 +107,15 @@ SAMPAN_INLINE inline void add_products(const std::uint8_t* codes, const Stream<F
       });
     });
   } else if constexpr (kCount > F::kRun) {
-    add_products<F, Codes, kTokens, kFirst, F::kRun>(codes, stream, x, multiplier, sums);
-    add_products<F, Codes, kTokens, kFirst + F::kRun, kCount - F::kRun>(codes, stream, x,
-                                                                        multiplier, sums);
+    add_products<F, Codes, kTokens, kFirst, F::kRun>(codes, ahead, x, multiplier, sums);
+    add_products<F, Codes, kTokens, kFirst + F::kRun, kCount - F::kRun>(codes, ahead, x, multiplier,
+                                                                        sums);
   } else {
     __m256i run[kTokens][2];
     unroll<kCount>([&](auto i) SAMPAN_INLINE {
       constexpr int kI = decltype(i)::value;
       constexpr int kG = column_group<F::kSub>(kFirst + kI);
-      stream.template fetch<kFirst + kI>();
+      ahead.template fetch<kFirst + kI>();
       __m256i w[2];
       unroll<2>([&](auto h) SAMPAN_INLINE {
         constexpr int kH = decltype(h)::value;

@@ -8,6 +8,11 @@
 namespace sampan {
 namespace {
 
+constexpr int kMaxTokens = 4;
+// From so many tokens on it pays to unpack codes to bytes once for all of them.
+constexpr std::int64_t kUnpackTokens = 16;
+// From so many on the kernels leave the fetching to the time between tiles of tokens.
+constexpr std::int64_t kNoFetchTokens = 32;
 // The fewest tokens of a tile where there are several of nearly equal size, and where there are so
 // many that codes are unpacked.
 constexpr int kLeastOfSeveral = (kMaxTokens + 1) / 2;
@@ -19,30 +24,34 @@ template <typename F>
 constexpr std::int64_t kStretchColumns = F::kRun == 0 ? 512 : 1024;
 
 // tokens is in [kSmallest, kLargest].
-template <typename F, typename Codes, int kSmallest, int kLargest>
+template <typename F, typename Codes, typename Fetch, int kSmallest, int kLargest>
 void run_some_tokens(const PanelRun& run, std::int64_t tokens) {
   if constexpr (kSmallest < kLargest) {
-    if (tokens < kLargest) return run_some_tokens<F, Codes, kSmallest, kLargest - 1>(run, tokens);
+    if (tokens < kLargest)
+      return run_some_tokens<F, Codes, Fetch, kSmallest, kLargest - 1>(run, tokens);
   }
-  run_tokens<F, Codes, kLargest>(run);
+  run_tokens<F, Codes, Fetch, kLargest>(run);
 }
 
 // A tile of tokens after the other, of nearly equal size, none smaller than kSmallest. Each fetches
 // its share of what comes at run.ahead. Returns where the fetching ends.
-template <typename F, typename Codes, int kSmallest>
+template <typename F, typename Codes, typename Fetch, int kSmallest>
 const std::uint8_t* run_all_tokens(PanelRun run, std::int64_t tokens) {
-  constexpr int kBytes = Stream<F, Codes>::kBytes;
-  const std::int64_t groups =
-      run.tiles * (kPanelFormats[static_cast<int>(F::kType)].tile_columns / 32);
+  const std::int64_t groups = run.tiles * kGroupsOf32<F>;
   const std::int64_t all_tiles = (tokens + kMaxTokens - 1) / kMaxTokens;
-  run.ahead_step = (kBytes + all_tiles - 1) / all_tiles;
-  const std::uint8_t* const end = run.ahead + groups * kBytes;
+  run.ahead_step = (kColumnBytes<F> + all_tiles - 1) / all_tiles;
+  const std::uint8_t* const end = run.ahead + groups * kColumnBytes<F>;
+  const std::uint8_t* line = run.ahead;
   for (std::int64_t tiles = all_tiles; tiles > 0; --tiles) {
     const std::int64_t now = (tokens + tiles - 1) / tiles;
-    run_some_tokens<F, Codes, kSmallest, kMaxTokens>(run, now);
+    const std::uint8_t* const next = run.ahead + groups * run.ahead_step;
+    if constexpr (std::is_same_v<Fetch, NoFetch>) {
+      for (; line < next && line < end; line += 64) fetch_line(line);
+    }
+    run_some_tokens<F, Codes, Fetch, kSmallest, kMaxTokens>(run, now);
     run.x += now * run.x_stride;
     run.y += now * run.y_stride;
-    run.ahead += groups * run.ahead_step;
+    run.ahead = next;
     tokens -= now;
   }
   return end;
@@ -93,7 +102,7 @@ void unpack_panel(const std::uint8_t* codes, std::int64_t groups, std::uint8_t* 
 
 // Several tiles of tokens, a stretch of columns at a time, while the next one is fetched; with
 // Codes that are not F's own unpacked before.
-template <typename F, typename Codes, int kSmallest>
+template <typename F, typename Codes, typename Fetch, int kSmallest>
 void run_stretches(PanelRun run, std::int64_t tokens, std::uint8_t* bytes) {
   constexpr PanelFormat kFormat = kPanelFormats[static_cast<int>(F::kType)];
   constexpr std::int64_t kStretch = kStretchColumns<F> / kFormat.tile_columns;
@@ -111,7 +120,7 @@ void run_stretches(PanelRun run, std::int64_t tokens, std::uint8_t* bytes) {
       unpack_panel<F>(run.codes, run.tiles * (kFormat.tile_columns / 32), bytes);
       run.codes = bytes;
     }
-    run.ahead = run_all_tokens<F, Codes, kSmallest>(run, tokens);
+    run.ahead = run_all_tokens<F, Codes, Fetch, kSmallest>(run, tokens);
   }
 }
 
@@ -132,13 +141,17 @@ void multiply_panels(const PanelJob& job) {
     run.y = whole ? job.y + row : tail;
     run.y_stride = whole ? job.y_stride : kPanelRows;
     run.resume = false;
-    if (job.tokens >= kUnpackTokens) {
-      run_stretches<F, Unpacked<F>, kLeastUnpacked>(run, job.tokens, bytes);
+    using Own = typename F::Codes;
+    if (job.tokens >= kNoFetchTokens) {
+      run_stretches<F, Unpacked<F>, NoFetch, kLeastUnpacked>(run, job.tokens, bytes);
+    } else if (job.tokens >= kUnpackTokens) {
+      using Fetch = TileFetch<F, kUnpackTokens / kMaxTokens>;
+      run_stretches<F, Unpacked<F>, Fetch, kLeastUnpacked>(run, job.tokens, bytes);
     } else if (job.tokens > kMaxTokens) {
-      run_stretches<F, typename F::Codes, kLeastOfSeveral>(run, job.tokens, bytes);
+      run_stretches<F, Own, GroupFetch<F>, kLeastOfSeveral>(run, job.tokens, bytes);
     } else {
       run.ahead = run.codes + (job.tokens == 1 ? kFetchBytesOfOne : kFetchBytes);
-      run_all_tokens<F, typename F::Codes, 1>(run, job.tokens);
+      run_all_tokens<F, Own, GroupFetch<F>, 1>(run, job.tokens);
     }
     if (whole) continue;
     for (std::int64_t t = 0; t < job.tokens; ++t) {

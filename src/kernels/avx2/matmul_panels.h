@@ -65,7 +65,7 @@ SAMPAN_INLINE inline void start_sums(const std::uint8_t* header,
 }
 
 // Formats with blocks of 32 columns.
-template <typename F, typename Codes, int kTokens>
+template <typename F, typename Codes, typename Fetch, int kTokens>
 [[gnu::noinline]] void run_block32(const PanelRun& run) {
   const std::byte* x[kTokens];
   __m256 acc[kTokens][2];
@@ -73,12 +73,13 @@ template <typename F, typename Codes, int kTokens>
   const std::uint8_t* header = run.header;
   const std::uint8_t* codes = run.codes;
   const __m256i ones[2] = {_mm256_set1_epi16(1), _mm256_set1_epi16(1)};
-  Stream<F, Codes> stream(run);
+  Fetch ahead(run);
   for (std::int64_t tile = 0; tile < run.tiles; ++tile) {
+    ahead.next_tile();
     __m256i sums[kTokens][2];
     start_sums<F>(header, x, sums);
-    add_products<F, Codes, kTokens, 0, 8>(codes, stream, x, ones, sums);
-    stream.next_columns();
+    add_products<F, Codes, kTokens, 0, 8>(codes, ahead, x, ones, sums);
+    ahead.next_columns();
     unroll<2>([&](auto h) SAMPAN_INLINE {
       constexpr int kH = decltype(h)::value;
       const __m256 scales = F::scales(header, kH);
@@ -124,9 +125,9 @@ SAMPAN_INLINE inline void dot_with_sums(Pairs pairs, const std::byte* const (&x)
 }
 
 // sums[t][h] += the products of one pair of sub-blocks whose activations start at x.
-template <typename F, typename Codes, int kTokens>
+template <typename F, typename Codes, int kTokens, typename Fetch>
 SAMPAN_INLINE inline void add_pair(const std::uint8_t* header, const std::uint8_t* codes, int pair,
-                                   Stream<F, Codes>& stream, const std::byte* const (&x)[kTokens],
+                                   Fetch& ahead, const std::byte* const (&x)[kTokens],
                                    __m256i (&sums)[kTokens][2]) {
   __m256i first[2], second[2];
   unroll<2>([&](auto h) SAMPAN_INLINE {
@@ -136,21 +137,21 @@ SAMPAN_INLINE inline void add_pair(const std::uint8_t* header, const std::uint8_
     second[kH] = second_multiplier(scales);
   });
   if constexpr (F::kSub == 16) {
-    add_products<F, Codes, kTokens, 0, 4>(codes, stream, x, first, sums);
-    add_products<F, Codes, kTokens, 4, 4>(codes, stream, x, second, sums);
+    add_products<F, Codes, kTokens, 0, 4>(codes, ahead, x, first, sums);
+    add_products<F, Codes, kTokens, 4, 4>(codes, ahead, x, second, sums);
   } else {
     const std::byte* next[kTokens];
     unroll<kTokens>([&](auto t)
                         SAMPAN_INLINE { next[decltype(t)::value] = x[decltype(t)::value] + 32; });
-    add_products<F, Codes, kTokens, 0, 8>(codes, stream, x, first, sums);
-    stream.next_columns();
-    add_products<F, Codes, kTokens, 0, 8>(codes + Codes::kGroupBytes, stream, next, second, sums);
+    add_products<F, Codes, kTokens, 0, 8>(codes, ahead, x, first, sums);
+    ahead.next_columns();
+    add_products<F, Codes, kTokens, 0, 8>(codes + Codes::kGroupBytes, ahead, next, second, sums);
   }
-  stream.next_columns();
+  ahead.next_columns();
 }
 
 // Formats with super-blocks of 256 columns.
-template <typename F, typename Codes, int kTokens>
+template <typename F, typename Codes, typename Fetch, int kTokens>
 [[gnu::noinline]] void run_block256(const PanelRun& run) {
   constexpr int kPairs = 128 / F::kSub;
   const std::byte* x[kTokens];
@@ -158,13 +159,14 @@ template <typename F, typename Codes, int kTokens>
   start(run, x, acc);
   const std::uint8_t* header = run.header;
   const std::uint8_t* codes = run.codes;
-  Stream<F, Codes> stream(run);
+  Fetch ahead(run);
   for (std::int64_t tile = 0; tile < run.tiles; ++tile) {
+    ahead.next_tile();
     __m256i sums[kTokens][2] = {};
     const std::byte* q[kTokens];
     unroll<kTokens>([&](auto t) SAMPAN_INLINE { q[decltype(t)::value] = x[decltype(t)::value]; });
     for (int pair = 0; pair < kPairs; ++pair) {
-      add_pair<F, Codes, kTokens>(header, codes, pair, stream, q, sums);
+      add_pair<F, Codes, kTokens>(header, codes, pair, ahead, q, sums);
       codes += Codes::kGroupBytes * (F::kSub / 16);
       unroll<kTokens>([&](auto t) SAMPAN_INLINE { q[decltype(t)::value] += 2 * F::kSub; });
     }
@@ -204,12 +206,12 @@ template <typename F, typename Codes, int kTokens>
   finish(run, acc);
 }
 
-template <typename F, typename Codes, int kTokens>
+template <typename F, typename Codes, typename Fetch, int kTokens>
 void run_tokens(const PanelRun& run) {
   if constexpr (kPanelFormats[static_cast<int>(F::kType)].tile_columns == 32) {
-    run_block32<F, Codes, kTokens>(run);
+    run_block32<F, Codes, Fetch, kTokens>(run);
   } else {
-    run_block256<F, Codes, kTokens>(run);
+    run_block256<F, Codes, Fetch, kTokens>(run);
   }
 }
 

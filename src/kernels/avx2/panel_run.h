@@ -4,7 +4,6 @@
 
 #include <cstddef>
 #include <cstdint>
-#include <type_traits>
 
 #include "kernels/avx2/matmul_formats.h"
 #include "kernels/matmul_table.h"
@@ -29,12 +28,7 @@ struct PanelRun {
   std::int64_t ahead_step;
 };
 
-// A kernel takes so many tokens at a time; from kUnpackTokens on it pays to unpack codes to bytes
-// once for all of them.
-constexpr int kMaxTokens = 4;
-constexpr std::int64_t kUnpackTokens = 16;
-
-// How far ahead of a panel's codes weights are fetched for up to kMaxTokens tokens: more than
+// How far ahead of a panel's codes weights are fetched for a single tile of tokens: more than
 // memory's latency times a core's share of its speed, not many more lines than a core can wait for.
 // One token goes through its weights so fast that memory itself is the limit, and there less is
 // better.
@@ -45,19 +39,24 @@ SAMPAN_INLINE inline void fetch_line(const std::uint8_t* p) {
   _mm_prefetch(reinterpret_cast<const char*>(p), _MM_HINT_T0);
 }
 
-// Fetches weights while others are multiplied: some lines with each column group, since all lines
-// of a tile at once are more than a core can wait for. Lines that are there already cost little.
-template <typename F, typename Codes>
-class Stream {
+template <typename F>
+constexpr int kGroupsOf32 = kPanelFormats[static_cast<int>(F::kType)].tile_columns / 32;  // a tile
+// Header and codes of 32 columns.
+template <typename F>
+constexpr int kColumnBytes = (kPanelFormats[static_cast<int>(F::kType)].header_bytes +
+                              kPanelFormats[static_cast<int>(F::kType)].code_bytes) /
+                             kGroupsOf32<F>;
+
+// How a kernel fetches weights while it multiplies others: before each tile of columns, with each
+// column group of 32 columns, after 32 columns.
+
+// Codes from memory: some lines with each column group, since all lines of a tile at once are more
+// than a core can wait for.
+template <typename F>
+class GroupFetch {
  public:
-  // Header and codes of 32 columns.
-  static constexpr PanelFormat kFormat = kPanelFormats[static_cast<int>(F::kType)];
-  static constexpr int kBytes =
-      (kFormat.header_bytes + kFormat.code_bytes) * 32 / kFormat.tile_columns;
-
-  explicit Stream(const PanelRun& run) : ahead_(run.ahead), step_(run.ahead_step) {}
-
-  // With column group kGroup of 32 columns.
+  explicit GroupFetch(const PanelRun& run) : ahead_(run.ahead), step_(run.ahead_step) {}
+  SAMPAN_INLINE void next_tile() {}
   template <int kGroup>
   SAMPAN_INLINE void fetch() const {
     constexpr int kFrom = kGroup * kLines / 8, kTo = (kGroup + 1) * kLines / 8;
@@ -67,13 +66,41 @@ class Stream {
   SAMPAN_INLINE void next_columns() { ahead_ += step_; }
 
  private:
-  // Codes in another form meet kUnpackTokens tokens and more, in tiles that share the fetching.
-  static constexpr int kFewestTiles =
-      std::is_same_v<Codes, typename F::Codes> ? 1 : kUnpackTokens / kMaxTokens;
-  static constexpr int kLines = (kBytes + 64 * kFewestTiles - 1) / (64 * kFewestTiles);
-
+  static constexpr int kLines = (kColumnBytes<F> + 63) / 64;
   const std::uint8_t* ahead_;
   std::int64_t step_;
+};
+
+// Unpacked codes and at least kTiles tiles of tokens, which share the fetching: some lines before
+// each tile of columns.
+template <typename F, int kTiles>
+class TileFetch {
+ public:
+  explicit TileFetch(const PanelRun& run)
+      : ahead_(run.ahead), step_(kGroupsOf32<F> * run.ahead_step) {}
+  SAMPAN_INLINE void next_tile() {
+    unroll<kLines>([&](auto i) SAMPAN_INLINE { fetch_line(ahead_ + decltype(i)::value * 64); });
+    ahead_ += step_;
+  }
+  template <int kGroup>
+  SAMPAN_INLINE void fetch() const {}
+  SAMPAN_INLINE void next_columns() {}
+
+ private:
+  static constexpr int kLines =
+      (kGroupsOf32<F> * kColumnBytes<F> + 64 * kTiles - 1) / (64 * kTiles);
+  const std::uint8_t* ahead_;
+  std::int64_t step_;
+};
+
+// Many tokens: so little between one tile of them and the next that it is fetched there, and the
+// kernel's registers are its own.
+struct NoFetch {
+  explicit NoFetch(const PanelRun&) {}
+  SAMPAN_INLINE void next_tile() {}
+  template <int kGroup>
+  SAMPAN_INLINE void fetch() const {}
+  SAMPAN_INLINE void next_columns() {}
 };
 
 // Column groups in the order in which they are taken: both nibbles of a byte together where their

@@ -18,9 +18,8 @@ SAMPAN_INLINE inline __m256i second_multiplier(__m256i pairs) {
 
 // sums[t][h] += Σ of codes times x over column groups kFirst … kFirst + kCount - 1 (in column_group
 // order).
-template <typename F, typename Codes, int kTokens, int kFirst, int kCount>
-SAMPAN_INLINE inline void add_plain_products(const std::uint8_t* codes,
-                                             const Stream<F, Codes>& stream,
+template <typename F, typename Codes, int kTokens, int kFirst, int kCount, typename Fetch>
+SAMPAN_INLINE inline void add_plain_products(const std::uint8_t* codes, const Fetch& ahead,
                                              const std::byte* const (&x)[kTokens],
                                              __m256i (&sums)[kTokens][2]) {
   constexpr bool kIsSplit = std::is_same_v<Codes, SignCodes>;
@@ -36,7 +35,7 @@ SAMPAN_INLINE inline void add_plain_products(const std::uint8_t* codes,
   unroll<kCount>([&](auto i) SAMPAN_INLINE {
     constexpr int kI = kFirst + decltype(i)::value;
     constexpr int kG = column_group<kOrder>(kI);
-    stream.template fetch<kI>();
+    ahead.template fetch<kI>();
     __m256i magnitude[2], sign[2];
     unroll<2>([&](auto h) SAMPAN_INLINE {
       constexpr int kH = decltype(h)::value;
@@ -66,19 +65,19 @@ SAMPAN_INLINE inline void add_plain_products(const std::uint8_t* codes,
 }
 
 // sums[t][h] += multiplier[h] · the same. Multipliers of 32-wide blocks are ones.
-template <typename F, typename Codes, int kTokens, int kFirst, int kCount>
-SAMPAN_INLINE inline void add_products(const std::uint8_t* codes, const Stream<F, Codes>& stream,
+template <typename F, typename Codes, int kTokens, int kFirst, int kCount, typename Fetch>
+SAMPAN_INLINE inline void add_products(const std::uint8_t* codes, const Fetch& ahead,
                                        const std::byte* const (&x)[kTokens],
                                        const __m256i (&multiplier)[2],
                                        __m256i (&sums)[kTokens][2]) {
   if constexpr (kPanelFormats[static_cast<int>(F::kType)].tile_columns == 32) {
-    add_plain_products<F, Codes, kTokens, kFirst, kCount>(codes, stream, x, sums);
+    add_plain_products<F, Codes, kTokens, kFirst, kCount>(codes, ahead, x, sums);
   } else {
     __m256i products[kTokens][2];
     unroll<2 * kTokens>([&](auto i) SAMPAN_INLINE {
       products[decltype(i)::value / 2][decltype(i)::value % 2] = _mm256_setzero_si256();
     });
-    add_plain_products<F, Codes, kTokens, kFirst, kCount>(codes, stream, x, products);
+    add_plain_products<F, Codes, kTokens, kFirst, kCount>(codes, ahead, x, products);
     unroll<2 * kTokens>([&](auto i) SAMPAN_INLINE {
       constexpr int kT = decltype(i)::value / 2, kH = decltype(i)::value % 2;
       sums[kT][kH] =
