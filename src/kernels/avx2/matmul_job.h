@@ -117,7 +117,7 @@ void run_stretches(PanelRun run, std::int64_t tokens, std::uint8_t* bytes) {
     run.header = all.header + from * kFormat.header_bytes;
     run.codes = all.codes + from * kFormat.code_bytes;
     if constexpr (!std::is_same_v<Codes, typename F::Codes>) {
-      unpack_panel<F>(run.codes, run.tiles * (kFormat.tile_columns / 32), bytes);
+      unpack_panel<F>(run.codes, run.tiles * kGroupsOf32<F>, bytes);
       run.codes = bytes;
     }
     run.ahead = run_all_tokens<F, Codes, Fetch, kSmallest>(run, tokens);

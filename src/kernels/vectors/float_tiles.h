@@ -257,7 +257,7 @@ std::int64_t multiply_streams(Tile& tile, std::int64_t rows) {
 
 template <typename P, int kTokens>
 void multiply_rows(Tile tile, std::int64_t rows) {
-  if (kTokens == 1 || tile.fetch) {
+  if (tile.fetch) {
     rows = multiply_streams<P, stream_rows<P, kTokens>(), kTokens>(tile, rows);
   }
   rows = multiply_groups<P, P::kTileRows, kTokens>(tile, rows);
