@@ -19,6 +19,7 @@
 #include "kernels/isa.h"
 #include "kernels/latent_attention.h"
 #include "kernels/ops.h"
+#include "kernels/ops_table.h"
 #include "kernels/peaks.h"
 #include "tensor/tensor.h"
 
@@ -290,6 +291,7 @@ void bench_rows(std::int64_t tokens, ThreadPool& pool, Report& report) {
   const std::vector<float> y = some_floats(tokens * kIntermediate);
   std::vector<float> out(x.size());
   const std::vector<float> weight = some_floats(kHidden);
+  const OpsTable& ops = active_ops_table();
   report.line(fmt::format("rms_norm {} x {}", tokens, kHidden), best_seconds([&] {
                 rms_norm(x.data(), weight.data(), tokens, kHidden, 1e-6f, out.data(), pool);
               }),
@@ -300,7 +302,10 @@ void bench_rows(std::int64_t tokens, ThreadPool& pool, Report& report) {
               }),
               0, t * kHeads * kHeadDim * 8);
   report.line(fmt::format("silu_mul {} x {}", tokens, kIntermediate), best_seconds([&] {
-                silu_mul(x.data(), y.data(), tokens * kIntermediate, out.data(), pool);
+                pool.parallel_for(tokens, [&](std::int64_t token, int) {
+                  const std::int64_t at = token * kIntermediate;
+                  ops.silu_mul(x.data() + at, y.data() + at, kIntermediate, out.data() + at);
+                });
               }),
               0, t * kIntermediate * 12);
   report.line(fmt::format("add_in_place {} x {}", tokens, kHidden),

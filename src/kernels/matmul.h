@@ -45,8 +45,10 @@ void matmul(const WeightMatrix& w, Activations& x, float* y, std::int64_t y_stri
             ThreadPool& pool);
 
 // One of several products of parts of the same activations: y[t * y_stride + r] = Σ_k
-// x[first_row + t][first_column + k] w[r][k] for t in [0, rows). first_column is a multiple of the
-// block width of the form that w reads.
+// x[first_row + t][first_column + k] w[r][k] + bias[r] for t in [0, rows). first_column is a
+// multiple of the block width of the form that w reads. With `up`, of the shape of w, a gated
+// product: y = silu(x Wᵀ + bias) · (x Upᵀ + up_bias), silu_mul as in
+// kernels/ops_table.h.
 struct MatmulTask {
   const WeightMatrix* w = nullptr;
   std::int64_t first_row = 0;
@@ -54,10 +56,14 @@ struct MatmulTask {
   std::int64_t first_column = 0;
   float* y = nullptr;
   std::int64_t y_stride = 0;
+  const float* bias = nullptr;  // (rows of w) or null for none
+  const WeightMatrix* up = nullptr;
+  const float* up_bias = nullptr;
 };
 
-// All products at once, so that many small ones (the experts of a layer, the heads of a projection)
-// keep all threads busy. The y of no two tasks overlap. The same bits as one matmul() each.
+// All products at once, so that many small ones (a layer's Q, K and V, its experts, the heads of a
+// projection) keep all threads busy; what follows a product is done while it lies in a cache. The y
+// of no two tasks overlap. The same bits as one matmul() each, then add, then silu_mul().
 void matmul_tasks(std::span<const MatmulTask> tasks, Activations& x, ThreadPool& pool);
 
 }  // namespace sampan

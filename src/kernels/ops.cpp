@@ -11,9 +11,8 @@ namespace sampan {
 namespace {
 
 // Elements that one call of a pool's loop should have at least: some microseconds of work, several
-// times what handing it to another thread costs. Only speed depends on these.
+// times what handing it to another thread costs. Only speed depends on it.
 constexpr std::int64_t kChunkElements = 16384;
-constexpr std::int64_t kExpChunkElements = 4096;
 
 // Calls body(begin, end) over [0, count) in chunks of whole units of `unit_elements` elements: on
 // the caller alone when there is only one chunk.
@@ -67,22 +66,7 @@ void add_in_place(float* x, const float* y, std::int64_t n, ThreadPool& pool) {
   });
 }
 
-void add_bias(float* x, const float* bias, std::int64_t rows, std::int64_t dim, ThreadPool& pool) {
-  SAMPAN_CHECK(dim >= 1);
-  const OpsTable& ops = active_ops_table();
-  for_chunks(rows, dim, kChunkElements, pool, [&](std::int64_t begin, std::int64_t end) {
-    for (std::int64_t row = begin; row < end; ++row) ops.add(x + row * dim, bias, dim);
-  });
-}
-
 void exp_in_place(float* x, std::int64_t n) { active_ops_table().exp(x, n, x); }
-
-void silu_mul(const float* gate, const float* up, std::int64_t n, float* y, ThreadPool& pool) {
-  const OpsTable& ops = active_ops_table();
-  for_chunks(n, 1, kExpChunkElements, pool, [&](std::int64_t begin, std::int64_t end) {
-    ops.silu_mul(gate + begin, up + begin, end - begin, y + begin);
-  });
-}
 
 void rope_angles(const std::int32_t* positions, std::int64_t tokens, const float* inv_freq,
                  std::int64_t half, float magnitude, float* cos_sin) {

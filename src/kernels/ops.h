@@ -21,14 +21,8 @@ void rms_norm(const float* x, const float* weight, std::int64_t rows, std::int64
 // x += y over n elements.
 void add_in_place(float* x, const float* y, std::int64_t n, ThreadPool& pool);
 
-// x[row][i] += bias[i]; x (rows, dim), bias (dim). Any dim >= 1.
-void add_bias(float* x, const float* bias, std::int64_t rows, std::int64_t dim, ThreadPool& pool);
-
 // x[i] = exp_f32(x[i]) (kernels/math.h), on the calling thread.
 void exp_in_place(float* x, std::int64_t n);
-
-// y = silu(gate) * up elementwise, silu(v) = v / (1 + exp(-v)) with exp_f32. y may be gate or up.
-void silu_mul(const float* gate, const float* up, std::int64_t n, float* y, ThreadPool& pool);
 
 // Angles of rotary embeddings: cos_sin (tokens, 2, half): row t holds cos then sin of
 // float(positions[t]) * inv_freq[i] (a float product, as transformers computes it). cos and sin of

@@ -17,7 +17,7 @@ struct OpsTable {
                    float eps, float* y);
   // x[i] += y[i].
   void (*add)(float* x, const float* y, std::int64_t n);
-  // As in ops.h; y may be gate or up.
+  // y[i] = silu(gate[i]) * up[i], silu(v) = v / (1 + exp(-v)) with exp_f32; y may be gate or up.
   void (*silu_mul)(const float* gate, const float* up, std::int64_t n, float* y);
   // Rotates the heads of one token: x (heads, head_dim), cos and sin (half).
   void (*rope_half)(float* x, std::int64_t heads, std::int64_t head_dim, const float* cos,

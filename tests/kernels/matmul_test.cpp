@@ -7,11 +7,13 @@
 #include <limits>
 #include <numeric>
 #include <string>
+#include <utility>
 
 #include "base/error.h"
 #include "kernels/block_codec.h"
 #include "kernels/matmul_table.h"
 #include "kernels/matmul_test_data.h"
+#include "kernels/ops_table.h"
 #include "kernels/quantized_activations.h"
 
 namespace sampan {
@@ -430,6 +432,56 @@ TEST(MatmulTasks, EqualProductsOneByOne) {
         }
       }
       EXPECT_EQ(y2[70], kUntouched);
+    }
+  }
+}
+
+// Products of the reference, plus a bias.
+std::vector<float> biased_products(const WeightMatrix& w, Activations& x,
+                                   const std::vector<float>& bias) {
+  x.require(w.activations(), pool());
+  std::vector<float> y = reference_products(w, x);
+  for (std::size_t i = 0; i < y.size(); ++i) y[i] += bias[i % bias.size()];
+  return y;
+}
+
+// Gated products equal two products, their biases added, and then silu_mul, whatever the types of
+// the two, in one strip of rows and in many, for a few tokens and for more than a job takes.
+TEST(MatmulTasks, GatedProductsEqualTheirParts) {
+  constexpr std::int64_t kColumns = 256, kHeight = 200, kStride = 205, kMany = 600;
+  const std::vector<float> x = random_activations(kMany * kColumns, 5);
+  const std::vector<float> bias = random_activations(kHeight, 6);
+  const std::vector<float> up_bias = random_activations(kHeight, 7);
+  const std::pair<DType, DType> pairs[] = {
+      {DType::kQ4_0, DType::kQ4_0}, {DType::kQ4_K, DType::kQ6_K}, {DType::kQ8_0, DType::kBF16},
+      {DType::kF32, DType::kF16},   {DType::kBF16, DType::kBF16}, {DType::kF32, DType::kQ5_K}};
+  for (const auto& [type, up_type] : pairs) {
+    const std::vector<std::byte> bytes = random_weights(type, kHeight, kColumns, 8);
+    const std::vector<std::byte> up_bytes = random_weights(up_type, kHeight, kColumns, 9);
+    const auto w = WeightMatrix::make(view(type, kHeight, kColumns, bytes.data()), pool());
+    const auto up = WeightMatrix::make(view(up_type, kHeight, kColumns, up_bytes.data()), pool());
+    Activations all;
+    all.set(x.data(), kMany, kColumns);
+    std::vector<float> expected = biased_products(w, all, bias);
+    const std::vector<float> ups = biased_products(up, all, up_bias);
+    ops_table(Isa::kReference)
+        .silu_mul(expected.data(), ups.data(), kMany * kHeight, expected.data());
+    for (const Isa isa : supported_isas()) {
+      for (const std::int64_t tokens :
+           {std::int64_t{1}, std::int64_t{5}, std::int64_t{70}, kMany}) {
+        std::vector<float> y(static_cast<std::size_t>(tokens * kStride), kUntouched);
+        const MatmulTask task = {&w,  kMany - tokens, tokens, 0, y.data(), kStride, bias.data(),
+                                 &up, up_bias.data()};
+        matmul_tasks_with_table(matmul_table(isa), {&task, 1}, all, pool());
+        for (std::int64_t i = 0; i < tokens * kStride; ++i) {
+          const std::int64_t t = i / kStride, r = i % kStride;
+          const auto at = static_cast<std::size_t>((kMany - tokens + t) * kHeight + r);
+          const float wanted = r < kHeight ? expected[at] : kUntouched;
+          ASSERT_TRUE(same_float(y[static_cast<std::size_t>(i)], wanted))
+              << isa_name(isa) << " " << dtype_name(type) << " " << dtype_name(up_type) << " "
+              << tokens << " tokens, token " << t << " row " << r;
+        }
+      }
     }
   }
 }

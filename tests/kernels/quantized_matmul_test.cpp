@@ -10,6 +10,7 @@
 #include "kernels/matmul.h"
 #include "kernels/matmul_table.h"
 #include "kernels/matmul_test_data.h"
+#include "kernels/ops_table.h"
 #include "kernels/panels.h"
 #include "kernels/quantized_activations.h"
 #include "kernels/quantized_panels.h"
@@ -174,6 +175,32 @@ TEST_P(QuantizedMatmul, AsOneOfSeveralTasks) {
   matmul_tasks(tasks, taken, pool());
   std::copy_n(other.begin(), kRows, got.begin() + kRows);
   std::copy_n(other.begin() + kRows, kRows, got.begin());
+  EXPECT_EQ(got, expected);
+}
+
+// Gate and up may each have an order of columns of its own.
+TEST_P(QuantizedMatmul, GatedWithBiases) {
+  const WeightMatrix gate =
+      WeightMatrix::make(GetParam().make(kRows, kColumns, 10).matrix, {}, pool());
+  const WeightMatrix up =
+      WeightMatrix::make(GetParam().make(kRows, kColumns, 11).matrix, {}, pool());
+  const std::vector<float> x = random_activations(kTokens * kColumns, 12);
+  const std::vector<float> bias = random_activations(kRows, 13),
+                           up_bias = random_activations(kRows, 14);
+  Activations activations;
+  activations.set(x.data(), kTokens, kColumns);
+  std::vector<float> expected(kTokens * kRows), ups(expected.size()), got(expected.size());
+  matmul(gate, activations, expected.data(), kRows, pool());
+  matmul(up, activations, ups.data(), kRows, pool());
+  const OpsTable& ops = ops_table(Isa::kReference);
+  for (std::size_t t = 0; t < kTokens; ++t) {
+    ops.add(expected.data() + t * kRows, bias.data(), kRows);
+    ops.add(ups.data() + t * kRows, up_bias.data(), kRows);
+  }
+  ops.silu_mul(expected.data(), ups.data(), kTokens * kRows, expected.data());
+  const MatmulTask task = {&gate,       0,   kTokens,       0, got.data(), kRows,
+                           bias.data(), &up, up_bias.data()};
+  matmul_tasks({&task, 1}, activations, pool());
   EXPECT_EQ(got, expected);
 }
 

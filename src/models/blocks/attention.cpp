@@ -2,17 +2,9 @@
 
 #include "base/error.h"
 #include "kernels/ops.h"
+#include "models/blocks/project.h"
 
 namespace sampan {
-namespace {
-
-void project(const WeightMatrix& w, const std::vector<float>& bias, Activations& x, float* y, ThreadPool& pool) {
-  matmul(w, x, y, w.rows(), pool);
-  if (!bias.empty()) add_bias(y, bias.data(), x.rows(), w.rows(), pool);
-}
-
-}  // namespace
-
 AttentionBlock load_attention(const Checkpoint& checkpoint, std::int64_t layer, ThreadPool& pool) {
   const ModelConfig& c = checkpoint.config();
   const std::string name = fmt::format("model.layers.{}.self_attn.", layer);
@@ -61,9 +53,9 @@ void attention_forward(const AttentionBlock& block, const AttentionContext& cont
   float* q = scratch.q.data();
   float* k = scratch.k.data();
   float* v = scratch.v.data();
-  project(block.wq, block.bq, h, q, pool);
-  project(block.wk, block.bk, h, k, pool);
-  project(block.wv, block.bv, h, v, pool);
+  const MatmulTask qkv[] = {project(block.wq, block.bq, tokens, q), project(block.wk, block.bk, tokens, k),
+                            project(block.wv, block.bv, tokens, v)};
+  matmul_tasks(qkv, h, pool);
   if (!block.q_norm.empty()) {
     rms_norm(q, block.q_norm.data(), tokens * c.heads, c.head_dim, c.rms_norm_eps, q, pool);
     rms_norm(k, block.k_norm.data(), tokens * c.kv_heads, c.head_dim, c.rms_norm_eps, k, pool);
@@ -81,7 +73,8 @@ void attention_forward(const AttentionBlock& block, const AttentionContext& cont
   attention(args, q, scratch.pages.queries, scratch.out.data(), pool);
 
   scratch.activations.set(scratch.out.data(), tokens, c.q_size());
-  project(block.wo, block.bo, scratch.activations, y, pool);
+  const MatmulTask out = project(block.wo, block.bo, tokens, y);
+  matmul_tasks({&out, 1}, scratch.activations, pool);
 }
 
 }  // namespace sampan

@@ -5,6 +5,7 @@
 
 #include "base/error.h"
 #include "kernels/ops.h"
+#include "models/blocks/project.h"
 
 namespace sampan {
 namespace {
@@ -77,31 +78,35 @@ void load_heads(const Checkpoint& checkpoint, const std::string& name, MlaBlock&
   }
 }
 
-void queries_of(const MlaBlock& block, const ModelConfig& c, Activations& h, MlaScratch& s,
-                ThreadPool& pool) {
-  if (block.q_a_norm.empty()) return matmul(block.wq, h, s.q.data(), block.wq.rows(), pool);
-  const std::int64_t rank = c.mla->q_lora_rank;
-  float* latent = s.q_latent.data();
-  matmul(block.wq_a, h, latent, rank, pool);
-  if (!block.q_a_bias.empty()) add_bias(latent, block.q_a_bias.data(), h.rows(), rank, pool);
-  rms_norm(latent, block.q_a_norm.data(), h.rows(), rank, c.mla->latent_norm_eps, latent, pool);
-  s.activations.set(latent, h.rows(), rank);
-  matmul(block.wq, s.activations, s.q.data(), block.wq.rows(), pool);
+// What the queries are made of: themselves, or their latent.
+MatmulTask query_task(const MlaBlock& block, std::int64_t tokens, MlaScratch& s) {
+  if (block.q_a_norm.empty()) return project(block.wq, {}, tokens, s.q.data());
+  return project(block.wq_a, block.q_a_bias, tokens, s.q_latent.data());
 }
 
-// The cache entries of the batch: (tokens, [normed latent | k_pe]), k_pe not rotated yet.
-void latents_of(const MlaBlock& block, const MlaConfig& mla, Activations& h, MlaScratch& s,
-                ThreadPool& pool) {
+// The cache entries of the batch: (tokens, [normed latent | k_pe]), k_pe not rotated yet; the
+// queries, not rotated either.
+void latents_and_queries(const MlaBlock& block, const MlaConfig& mla, Activations& h,
+                         MlaScratch& s, ThreadPool& pool) {
+  const std::int64_t tokens = h.rows();
   const std::int64_t width = latent_width(mla);
-  float* kv = s.kv.data();
-  s.tasks = {{&block.wkv_a, 0, h.rows(), 0, kv, width},
-             {&block.wk_pe, 0, h.rows(), 0, kv + mla.kv_lora_rank, width}};
+  float* const kv = s.kv.data();
+  const float* const bias = block.kv_a_bias.empty() ? nullptr : block.kv_a_bias.data();
+  const float* const pe_bias = bias == nullptr ? nullptr : bias + mla.kv_lora_rank;
+  s.tasks = {{&block.wkv_a, 0, tokens, 0, kv, width, bias},
+             {&block.wk_pe, 0, tokens, 0, kv + mla.kv_lora_rank, width, pe_bias},
+             query_task(block, tokens, s)};
   matmul_tasks(s.tasks, h, pool);
-  if (!block.kv_a_bias.empty()) add_bias(kv, block.kv_a_bias.data(), h.rows(), width, pool);
-  for (std::int64_t t = 0; t < h.rows(); ++t) {
+  for (std::int64_t t = 0; t < tokens; ++t) {
     float* latent = kv + t * width;
     rms_norm(latent, block.kv_norm.data(), 1, mla.kv_lora_rank, mla.latent_norm_eps, latent, pool);
   }
+  if (block.q_a_norm.empty()) return;
+  float* const latent = s.q_latent.data();
+  rms_norm(latent, block.q_a_norm.data(), tokens, mla.q_lora_rank, mla.latent_norm_eps, latent,
+           pool);
+  s.activations.set(latent, tokens, mla.q_lora_rank);
+  matmul(block.wq, s.activations, s.q.data(), block.wq.rows(), pool);
 }
 
 void rotate(const MlaConfig& mla, float* x, std::int64_t tokens, std::int64_t heads,
@@ -267,8 +272,7 @@ void mla_forward(const MlaBlock& block, const AttentionContext& context, Activat
   const ModelConfig& c = *context.config;
   const MlaConfig& mla = *c.mla;
   const std::int64_t tokens = h.rows();
-  queries_of(block, c, h, scratch, pool);
-  latents_of(block, mla, h, scratch, pool);
+  latents_and_queries(block, mla, h, scratch, pool);
   rotate(mla, scratch.q.data() + mla.nope_dim, tokens, c.heads, c.head_dim, context.cos_sin, pool);
   rotate(mla, scratch.kv.data() + mla.kv_lora_rank, tokens, 1, latent_width(mla), context.cos_sin,
          pool);
@@ -280,8 +284,8 @@ void mla_forward(const MlaBlock& block, const AttentionContext& context, Activat
   attend_runs(block, c, layout, tokens, scratch, pool);
 
   scratch.activations.set(scratch.out.data(), tokens, c.heads * mla.value_dim);
-  matmul(block.wo, scratch.activations, y, block.wo.rows(), pool);
-  if (!block.bo.empty()) add_bias(y, block.bo.data(), tokens, block.wo.rows(), pool);
+  const MatmulTask out = project(block.wo, block.bo, tokens, y);
+  matmul_tasks({&out, 1}, scratch.activations, pool);
 }
 
 }  // namespace sampan

@@ -1,6 +1,6 @@
 #include "models/blocks/mlp.h"
 
-#include "kernels/ops.h"
+#include "models/blocks/project.h"
 
 namespace sampan {
 
@@ -19,25 +19,20 @@ MlpBlock load_mlp(const Checkpoint& checkpoint, const std::string& prefix, std::
 }
 
 void MlpScratch::resize(std::int64_t intermediate, std::int64_t tokens) {
-  gate.resize(static_cast<std::size_t>(tokens * intermediate));
-  up.resize(gate.size());
+  inner.resize(static_cast<std::size_t>(tokens * intermediate));
 }
 
 void mlp_forward(const MlpBlock& block, Activations& x, MlpScratch& scratch, float* y, ThreadPool& pool) {
   const std::int64_t tokens = x.rows();
   const std::int64_t intermediate = block.gate.rows();
-  float* gate = scratch.gate.data();
-  float* up = scratch.up.data();
-  matmul(block.gate, x, gate, intermediate, pool);
-  matmul(block.up, x, up, intermediate, pool);
-  if (!block.gate_bias.empty()) {
-    add_bias(gate, block.gate_bias.data(), tokens, intermediate, pool);
-    add_bias(up, block.up_bias.data(), tokens, intermediate, pool);
-  }
-  silu_mul(gate, up, tokens * intermediate, gate, pool);
-  scratch.activations.set(gate, tokens, intermediate);
-  matmul(block.down, scratch.activations, y, block.down.rows(), pool);
-  if (!block.down_bias.empty()) add_bias(y, block.down_bias.data(), tokens, block.down.rows(), pool);
+  MatmulTask gated = project(block.gate, block.gate_bias, tokens, scratch.inner.data());
+  gated.up = &block.up;
+  gated.up_bias = block.up_bias.empty() ? nullptr : block.up_bias.data();
+  matmul_tasks({&gated, 1}, x, pool);
+
+  scratch.activations.set(scratch.inner.data(), tokens, intermediate);
+  const MatmulTask down = project(block.down, block.down_bias, tokens, y);
+  matmul_tasks({&down, 1}, scratch.activations, pool);
 }
 
 }  // namespace sampan

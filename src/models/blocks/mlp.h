@@ -20,8 +20,7 @@ struct MlpBlock {
 MlpBlock load_mlp(const Checkpoint& checkpoint, const std::string& prefix, std::int64_t intermediate, ThreadPool& pool);
 
 struct MlpScratch {
-  std::vector<float> gate;  // (tokens, intermediate)
-  std::vector<float> up;    // (tokens, intermediate)
+  std::vector<float> inner;  // (tokens, intermediate)
   Activations activations;
 
   void resize(std::int64_t intermediate, std::int64_t tokens);

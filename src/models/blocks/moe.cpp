@@ -3,7 +3,6 @@
 #include <algorithm>
 
 #include "kernels/math.h"
-#include "kernels/ops.h"
 
 namespace sampan {
 namespace {
@@ -47,15 +46,14 @@ void run_some_experts(const MoeConfig& moe, std::span<const ExpertUse> uses, con
   std::int64_t end = first;
   s.tasks.clear();
   for (std::size_t i = 0; i < uses.size(); ++i) {
-    s.tasks.push_back({&experts[i].gate, end, uses[i].tokens, 0, s.gate.data() + end * width, width});
-    s.tasks.push_back({&experts[i].up, end, uses[i].tokens, 0, s.up.data() + end * width, width});
+    MatmulTask gated = {&experts[i].gate, end, uses[i].tokens, 0, s.gated.data() + end * width, width};
+    gated.up = &experts[i].up;
+    s.tasks.push_back(gated);
     end += uses[i].tokens;
   }
   matmul_tasks(s.tasks, s.pairs, pool);
-  float* inner = s.gate.data() + first * width;
-  silu_mul(inner, s.up.data() + first * width, (end - first) * width, inner, pool);
 
-  s.inner.set(inner, end - first, width);
+  s.inner.set(s.gated.data() + first * width, end - first, width);
   s.tasks.clear();
   std::int64_t row = 0;
   for (std::size_t i = 0; i < uses.size(); ++i) {
@@ -137,8 +135,7 @@ void MoeScratch::resize(const ModelConfig& config, std::int64_t tokens) {
   const auto hidden = static_cast<std::size_t>(config.hidden_size);
   pair_tokens.resize(pairs_count);
   token_pairs.resize(pairs_count);
-  gate.resize(pairs_count * static_cast<std::size_t>(moe.intermediate_size));
-  up.resize(gate.size());
+  gated.resize(pairs_count * static_cast<std::size_t>(moe.intermediate_size));
   out.resize(pairs_count * hidden);
   if (moe.shared_intermediate_size > 0) {
     shared.resize(moe.shared_intermediate_size, tokens);

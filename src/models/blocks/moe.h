@@ -34,9 +34,8 @@ struct MoeScratch {
   std::vector<ExpertUse> uses;               // of the experts that have pairs
   Activations pairs;
   std::vector<MatmulTask> tasks;
-  std::vector<float> gate;  // (pairs, intermediate)
-  std::vector<float> up;    // (pairs, intermediate)
-  std::vector<float> out;   // (pairs, hidden)
+  std::vector<float> gated;  // (pairs, intermediate)
+  std::vector<float> out;    // (pairs, hidden)
   Activations inner;
   MlpScratch shared;
   std::vector<float> shared_out;   // (tokens, hidden)
