@@ -17,6 +17,9 @@ static_assert(kUnpackTokens > kMaxTokens * (kMaxTokens - 2), "tiles of equal siz
 // Columns unpacked at a time: two panels of them stay in the first-level cache.
 constexpr std::int64_t kUnpackColumns = 512;
 
+template <typename F>
+constexpr int kGroupsOf32 = kPanelFormats[static_cast<int>(F::kType)].tile_columns / 32;  // a tile
+
 // tokens is in [kSmallest, kLargest].
 template <typename F, typename Codes, int kSmallest, int kLargest, int kPanels>
 void run_some_tokens(const PanelRun<kPanels>& run, std::int64_t tokens) {
@@ -35,11 +38,11 @@ void run_some_tokens(const PanelRun<kPanels>& run, std::int64_t tokens) {
 template <typename F, typename Codes, int kSmallest, int kLargest, int kPanels>
 void run_all_tokens(PanelRun<kPanels> run, std::int64_t tokens) {
   const std::int64_t all_tiles = (tokens + kLargest - 1) / kLargest;
-  run.ahead_bytes = (run.ahead_bytes + all_tiles - 1) / all_tiles;
+  run.ahead_step = (run.ahead_step + all_tiles - 1) / all_tiles;
   for (std::int64_t tiles = all_tiles; tiles > 0; --tiles) {
     const std::int64_t now = (tokens + tiles - 1) / tiles;
     run_some_tokens<F, Codes, kSmallest, kLargest>(run, now);
-    run.ahead += run.tiles * run.ahead_bytes;
+    run.ahead += run.tiles * kGroupsOf32<F> * run.ahead_step;
     run.x += now * run.x_stride;
     for (float*& y : run.y) y += now * run.y_stride;
     tokens -= now;
@@ -70,11 +73,10 @@ void run_unpacked(PanelRun<kPanels> run, std::int64_t tokens, std::uint8_t* byte
     run.tiles = all.tiles - from < kStretch ? all.tiles - from : kStretch;
     run.resume = from > 0;
     run.x = all.x + from * kBlockBytes;
-    run.ahead = all.ahead + from * all.ahead_bytes;
+    run.ahead = all.ahead + from * kGroupsOf32<F> * all.ahead_step;
     for (int p = 0; p < kPanels; ++p) {
       std::uint8_t* out = bytes + p * kUnpackColumns * kPanelRows;
-      unpack_panel<F>(all.codes[p] + from * kFormat.code_bytes,
-                      run.tiles * (kFormat.tile_columns / 32), out);
+      unpack_panel<F>(all.codes[p] + from * kFormat.code_bytes, run.tiles * kGroupsOf32<F>, out);
       run.header[p] = all.header[p] + from * kFormat.header_bytes;
       run.codes[p] = out;
     }
@@ -124,7 +126,7 @@ void multiply_group(const PanelJob& job, std::int64_t row) {
   run.resume = false;
   // Two panels are two streams, one of which would run into what is fetched ahead of the other.
   run.ahead = kPanels == 1 ? run.codes[0] + kFetchBytes : run.header[0] + kPanels * job.panel_bytes;
-  run.ahead_bytes = kPanels * job.panel_bytes / job.tiles;
+  run.ahead_step = kPanels * job.panel_bytes / (job.tiles * kGroupsOf32<F>);
   run_job_tokens<F>(run, job.tokens,
                     reinterpret_cast<std::uint8_t*>(tail + kPanels * kPanelRows * kMaxJobTokens));
   if (!whole) copy_tail(job, row, tail, kPanels * kPanelRows);

@@ -26,9 +26,9 @@ struct PanelRun {
   float* y[kPanels];  // 16 rows side by side
   std::int64_t y_stride;
   bool resume;  // goes on from the sums in y
-  // Weights that are fetched meanwhile, from `ahead` on, and bytes with a tile.
+  // Weights that are fetched meanwhile, from `ahead` on, and bytes with 32 columns.
   const std::uint8_t* ahead;
-  std::int64_t ahead_bytes;
+  std::int64_t ahead_step;
 };
 
 // How far ahead of a panel's codes weights are fetched: more than memory's latency times its speed.
@@ -107,10 +107,25 @@ SAMPAN_INLINE inline void finish(const PanelRun<kPanels>& run,
   });
 }
 
-// Fetches the lines from `ahead` up to `due`.
-SAMPAN_INLINE inline void fetch_lines(const std::uint8_t*& ahead, const std::uint8_t* due) {
-  for (; ahead < due; ahead += 64) _mm_prefetch(reinterpret_cast<const char*>(ahead), _MM_HINT_T0);
-}
+// Fetches weights while others are multiplied: the same bytes with each 32 columns, since all lines
+// of a tile of 256 at once are more than a core can wait for.
+class Fetch {
+ public:
+  template <int kPanels>
+  explicit Fetch(const PanelRun<kPanels>& run)
+      : ahead_(run.ahead), due_(run.ahead), step_(run.ahead_step) {}
+  SAMPAN_INLINE void next_columns() {
+    due_ += step_;
+    for (; ahead_ < due_; ahead_ += 64) {
+      _mm_prefetch(reinterpret_cast<const char*>(ahead_), _MM_HINT_T0);
+    }
+  }
+
+ private:
+  const std::uint8_t* ahead_;
+  const std::uint8_t* due_;
+  std::int64_t step_;
+};
 
 // Formats with blocks of 32 columns.
 template <typename F, typename Codes, int kTokens, int kPanels>
@@ -120,9 +135,9 @@ template <typename F, typename Codes, int kTokens, int kPanels>
   start(run, x, acc);
   std::int64_t header_offset = 0;
   std::int64_t codes_offset = 0;
-  const std::uint8_t* ahead = run.ahead;
+  Fetch fetch(run);
   for (std::int64_t tile = 0; tile < run.tiles; ++tile) {
-    fetch_lines(ahead, run.ahead + (tile + 1) * run.ahead_bytes);
+    fetch.next_columns();
     Sums<kTokens, kPanels> sums;
     unroll<kTokens>([&](auto t) SAMPAN_INLINE {
       constexpr int kT = decltype(t)::value;
@@ -209,8 +224,9 @@ SAMPAN_INLINE inline void add_sub_block(const std::uint8_t* const (&codes)[kPane
 template <typename F, typename Codes, int kTokens, int kPanels>
 SAMPAN_INLINE inline void add_pair(const PanelRun<kPanels>& run, std::int64_t header_offset,
                                    int pair, std::int64_t offset,
-                                   const std::byte* const (&x)[kTokens],
+                                   const std::byte* const (&x)[kTokens], Fetch& fetch,
                                    Sums<kTokens, kPanels>& sums) {
+  fetch.next_columns();
   __m512i first[kPanels], second[kPanels];
   unroll<kPanels>([&](auto p) SAMPAN_INLINE {
     constexpr int kP = decltype(p)::value;
@@ -226,6 +242,7 @@ SAMPAN_INLINE inline void add_pair(const PanelRun<kPanels>& run, std::int64_t he
     unroll<kTokens>([&](auto t)
                         SAMPAN_INLINE { next[decltype(t)::value] = x[decltype(t)::value] + 32; });
     add_sub_block<F, Codes, 0, 8>(run.codes, offset, x, first, sums);
+    fetch.next_columns();
     add_sub_block<F, Codes, 0, 8>(run.codes, offset + Codes::kGroupBytes, next, second, sums);
   }
 }
@@ -238,9 +255,8 @@ template <typename F, typename Codes, int kTokens, int kPanels>
   start(run, x, acc);
   std::int64_t header_offset = 0;
   std::int64_t codes_offset = 0;
-  const std::uint8_t* ahead = run.ahead;
+  Fetch fetch(run);
   for (std::int64_t tile = 0; tile < run.tiles; ++tile) {
-    fetch_lines(ahead, run.ahead + (tile + 1) * run.ahead_bytes);
     Sums<kTokens, kPanels> sums;
     for_each_sum<kTokens, kPanels>([&](auto t, auto p) SAMPAN_INLINE {
       sums.at[decltype(t)::value][decltype(p)::value] = _mm512_setzero_si512();
@@ -248,7 +264,7 @@ template <typename F, typename Codes, int kTokens, int kPanels>
     const std::byte* q[kTokens];
     unroll<kTokens>([&](auto t) SAMPAN_INLINE { q[decltype(t)::value] = x[decltype(t)::value]; });
     for (int pair = 0; pair < 128 / F::kSub; ++pair) {
-      add_pair<F, Codes>(run, header_offset, pair, codes_offset, q, sums);
+      add_pair<F, Codes>(run, header_offset, pair, codes_offset, q, fetch, sums);
       codes_offset += Codes::kGroupBytes * (F::kSub / 16);
       unroll<kTokens>([&](auto t) SAMPAN_INLINE { q[decltype(t)::value] += 2 * F::kSub; });
     }
