@@ -119,56 +119,86 @@ struct LaneRows {
   std::int64_t lane_stride = 0;
 };
 
-// Rows are an odd number of cache lines apart, so that they do not fall on the same sets. Valid
-// until the caller's next product.
-LaneRows order_lanes(const MatmulTable& table, const Activations& x, ThreadPool& pool) {
-  thread_local Buffer buffer;
-  LaneRows rows;
-  rows.lane_stride = ceil_div(x.columns(), kLanes);
-  rows.row_stride = (rows.lane_stride | 1) * kLanes;
-  const auto bytes = static_cast<std::size_t>(x.rows() * rows.row_stride) * sizeof(float);
+// Rows of words, `stride` floats apart, into the buffer. Rows are an odd number of cache lines
+// apart there, so that they do not fall on the same sets.
+LaneRows order_lanes(const MatmulTable& table, const float* words, std::int64_t stride,
+                     std::int64_t rows, std::int64_t count, Buffer& buffer, ThreadPool& pool) {
+  LaneRows ordered;
+  ordered.lane_stride = ceil_div(count, kLanes);
+  ordered.row_stride = (ordered.lane_stride | 1) * kLanes;
+  const auto bytes = static_cast<std::size_t>(rows * ordered.row_stride) * sizeof(float);
   if (buffer.size() < bytes) buffer = Buffer(bytes);
   float* const out = buffer.as<float>();
-  const std::int64_t jobs = std::min<std::int64_t>(x.rows(), kJobsPerThread * pool.size());
+  const std::int64_t jobs = std::min<std::int64_t>(rows, kJobsPerThread * pool.size());
   pool.parallel_for(jobs, [&](std::int64_t job, int) {
-    for (std::int64_t t = job * x.rows() / jobs; t < (job + 1) * x.rows() / jobs; ++t) {
-      table.order_lanes(x.floats() + t * x.columns(), x.columns(), rows.lane_stride,
-                        out + t * rows.row_stride);
+    for (std::int64_t t = job * rows / jobs; t < (job + 1) * rows / jobs; ++t) {
+      table.order_lanes(words + t * stride, count, ordered.lane_stride,
+                        out + t * ordered.row_stride);
     }
   });
-  rows.data = out;
-  return rows;
+  ordered.data = out;
+  return ordered;
+}
+
+// What products read.
+struct Inputs {
+  const Activations& x;
+  // In the order of the lanes, where a task takes them so: floats, pairs of BF16 numbers.
+  LaneRows lanes;
+  LaneRows pair_lanes;
+};
+
+// Valid until the caller's next product.
+Inputs make_inputs(const MatmulTable& table, std::span<const MatmulTask> tasks,
+                   const Activations& x, ThreadPool& pool) {
+  bool needs_floats = false, needs_pairs = false;
+  for (const MatmulTask& task : tasks) {
+    for (const WeightMatrix* w : {task.w, task.up}) {
+      if (w == nullptr || !is_by_lane(table, task, *w)) continue;
+      (w->activations() == ActivationKind::kBf16 ? needs_pairs : needs_floats) = true;
+    }
+  }
+  Inputs in = {x, {}, {}};
+  if (needs_floats) {
+    thread_local Buffer buffer;
+    in.lanes = order_lanes(table, x.floats(), x.columns(), x.rows(), x.columns(), buffer, pool);
+  }
+  if (needs_pairs) {
+    thread_local Buffer buffer;
+    const QuantizedRows& rows = x.quantized(ActivationKind::kBf16);
+    const auto stride = rows.row_stride / static_cast<std::int64_t>(sizeof(float));
+    in.pair_lanes = order_lanes(table, reinterpret_cast<const float*>(rows.data), stride, x.rows(),
+                                x.columns() / 2, buffer, pool);
+  }
+  return in;
 }
 
 void run_lane_job(const MatmulTable& table, const MatmulTask& task, const WeightMatrix& w,
-                  const Part& part, const LaneRows& x, const Outputs& out, std::byte* scratch) {
+                  const Part& part, const Inputs& in, const Outputs& out, std::byte* scratch) {
+  const bool is_bf16 = w.activations() == ActivationKind::kBf16;
+  const LaneRows& x = is_bf16 ? in.pair_lanes : in.lanes;
+  const std::int64_t first_word = task.first_column / (is_bf16 ? 2 : 1);
   LaneJob job;
   job.w_stride = row_bytes(w.dtype(), w.columns());
   job.w = w.data() + part.row * job.w_stride;
   job.rows = part.rows;
-  job.columns = w.columns();
-  job.x = x.data + (task.first_row + part.token) * x.row_stride + task.first_column / kLanes;
+  job.words = lane_words(w);
+  job.x = x.data + (task.first_row + part.token) * x.row_stride + first_word / kLanes;
   job.x_stride = x.row_stride;
   job.lane_stride = x.lane_stride;
   job.tokens = part.tokens;
   job.y = out.y;
   job.y_stride = out.stride;
   job.scratch = scratch;
-  table.lanes[static_cast<int>(w.dtype())](job);
+  (is_bf16 ? table.bf16_pair_lanes : table.lanes[static_cast<int>(w.dtype())])(job);
 }
-
-// What products read.
-struct Inputs {
-  const Activations& x;
-  LaneRows lanes;  // where a task goes by lane
-};
 
 // The products of a part, and what is added to them.
 void run_products(const MatmulTable& table, const MatmulTask& task, const WeightMatrix& w,
                   const float* bias, const Part& part, const Inputs& in, const Outputs& out,
                   std::byte* scratch) {
   if (is_by_lane(table, task, w)) {
-    run_lane_job(table, task, w, part, in.lanes, out, scratch);
+    run_lane_job(table, task, w, part, in, out, scratch);
   } else if (has_float_rows(w)) {
     run_float_job(table, task, w, part, in.x, out, scratch);
   } else {
@@ -218,9 +248,7 @@ void run_tasks(const MatmulTable& table, std::span<const MatmulTask> tasks, cons
   cut_tasks(table, tasks, pool.size(), cuts, ends);
   if (ends.empty() || ends.back() == 0) return;
   const AllScratch scratch(pool.size());
-  Inputs in = {x, {}};
-  const auto by_lane = [&](const MatmulTask& task) { return is_by_lane(table, task); };
-  if (std::any_of(tasks.begin(), tasks.end(), by_lane)) in.lanes = order_lanes(table, x, pool);
+  const Inputs in = make_inputs(table, tasks, x, pool);
 
   for_each_job(ends, pool, [&](std::int64_t index, int thread) {
     const auto after =

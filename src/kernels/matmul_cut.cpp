@@ -13,9 +13,17 @@ bool has_float_rows(const WeightMatrix& w) {
   return w.activations() == ActivationKind::kFloat || w.activations() == ActivationKind::kBf16;
 }
 
+std::int64_t lane_words(const WeightMatrix& w) {
+  return w.activations() == ActivationKind::kBf16 ? w.columns() / 2 : w.columns();
+}
+
 bool is_by_lane(const MatmulTable& table, const MatmulTask& task, const WeightMatrix& w) {
-  return w.activations() == ActivationKind::kFloat && task.rows >= kManyTokens &&
-         task.first_column % kLanes == 0 && table.order_lanes != nullptr;
+  if (w.activations() == ActivationKind::kBf16) {
+    return task.rows >= kManyPairTokens && table.bf16_pair_lanes != nullptr &&
+           w.columns() % 2 == 0 && task.first_column % (2 * kLanes) == 0;
+  }
+  return task.rows >= kManyTokens && table.order_lanes != nullptr &&
+         w.activations() == ActivationKind::kFloat && task.first_column % kLanes == 0;
 }
 
 bool is_by_lane(const MatmulTable& table, const MatmulTask& task) {
@@ -50,7 +58,7 @@ Units units_of(const MatmulTable& table, const MatmulTask& task, const WeightMat
     Units units = {1, row_bytes(w.dtype(), w.columns()), kFloatUnitRows};
     if (is_by_lane(table, task, w)) {
       const bool is_wide =
-          w.columns() > kWideLaneColumns && units.bytes * kWideLaneUnitRows <= fair_bytes;
+          lane_words(w) > kWideLaneWords && units.bytes * kWideLaneUnitRows <= fair_bytes;
       units.at_once = is_wide ? kWideLaneUnitRows : table.lane_unit_rows;
     }
     return units;

@@ -51,13 +51,14 @@ struct FloatJob {
 };
 using FloatKernel = void (*)(const FloatJob& job);
 
-// Many tokens with rows of plain floats, from activations in the order of the virtual lanes: column
-// k of a token lies at x + (k % 16) * lane_stride + k / 16.
+// Many tokens with rows of plain floats, from activations in the order of the virtual lanes: word k
+// of a token lies at x + (k % 16) * lane_stride + k / 16. A word is what a lane takes at once: a
+// column, or for bf16_pair_lanes two, as they lie in memory.
 struct LaneJob {
   const std::byte* w;     // the first row; no alignment promised
   std::int64_t w_stride;  // bytes
   std::int64_t rows;
-  std::int64_t columns;
+  std::int64_t words;  // of a row
   const float* x;
   std::int64_t x_stride;     // floats, from a token to the next
   std::int64_t lane_stride;  // floats
@@ -70,14 +71,15 @@ using LaneKernel = void (*)(const LaneJob& job);
 
 // From so many tokens on a product of plain floats takes the lane kernel, where there is one.
 inline constexpr std::int64_t kManyTokens = 20;
+inline constexpr std::int64_t kManyPairTokens = 96;  // by bf16_pair_lanes
 // Tokens for which a lane kernel turns its weights; it reads them one after the other, so that they
 // may lie in any cache. Rows that it takes best at a time where they are long.
 inline constexpr std::int64_t kLaneJobTokens = 256;
 inline constexpr std::int64_t kWideLaneUnitRows = 64;
-inline constexpr std::int64_t kWideLaneColumns = 2048;  // more are long
+inline constexpr std::int64_t kWideLaneWords = 2048;  // more are long
 
-// Turns one row of x into the order of the lanes; what lies beyond the columns is left alone.
-using OrderLanesKernel = void (*)(const float* x, std::int64_t columns, std::int64_t lane_stride,
+// Turns one row of x into the order of the lanes; what lies beyond the words is left alone.
+using OrderLanesKernel = void (*)(const float* x, std::int64_t words, std::int64_t lane_stride,
                                   float* out);
 
 // One row of activations: `blocks` blocks of 32 or 256 from x to out (ActivationBlock32 or 256).
@@ -94,8 +96,9 @@ struct MatmulTable {
   // Both or neither; the same bits as `floats`.
   LaneKernel lanes[kDTypeCount];
   OrderLanesKernel order_lanes;
+  LaneKernel bf16_pair_lanes;   // the same bits as bf16_pairs; nullptr where it is not faster
   std::int64_t lane_unit_rows;  // that a lane kernel takes best at a time, where they are short
-  int strip_panels;  // panels that a kernel takes best at a time
+  int strip_panels;             // panels that a kernel takes best at a time
 };
 
 // What one job may have at most: tokens, rows of plain floats. Bytes of scratch that it gets.

@@ -92,6 +92,28 @@ TEST(Bf16Matmul, LanesAddUpToSubnormalNumbers) {
   }
 }
 
+// All products of `rows` rows with `tokens` tokens by every table.
+void expect_contracts_bits(const std::vector<std::uint16_t>& bits, const std::vector<float>& x,
+                           std::int64_t rows, std::int64_t columns, std::int64_t tokens,
+                           ThreadPool& pool) {
+  const WeightMatrix w = matrix_of(bits, rows, columns, pool);
+  Activations activations;
+  activations.set(x.data(), tokens, columns);
+  activations.require(ActivationKind::kBf16, pool);
+  std::vector<float> expected;
+  for (std::int64_t t = 0; t < tokens; ++t) {
+    for (std::int64_t r = 0; r < rows; ++r) {
+      expected.push_back(product(x.data() + t * columns, bits.data() + r * columns, columns));
+    }
+  }
+  for (const Table& table : tables()) {
+    std::vector<float> y(expected.size(), -1.0f);
+    matmul_with_table(*table.table, w, activations, y.data(), rows, pool);
+    ASSERT_TRUE(same_bits(y, expected))
+        << table.name << " " << rows << " x " << columns << ", " << tokens << " tokens";
+  }
+}
+
 TEST(Bf16Matmul, EveryTableGivesTheContractsBits) {
   ThreadPool pool(2);
   for (const std::int64_t columns : {1, 2, 31, 32, 33, 64, 95, 1024, 5000}) {
@@ -99,23 +121,41 @@ TEST(Bf16Matmul, EveryTableGivesTheContractsBits) {
     const auto x = random_floats(static_cast<std::size_t>(kMostTokens * columns), 3, 2.0f);
     for (const std::int64_t rows : {1, 3, 4, 17, 33}) {
       for (const std::int64_t tokens : {1, 2, 3, 5, 6, 7, 13, 33}) {
-        const WeightMatrix w = matrix_of(bits, rows, columns, pool);
-        Activations activations;
-        activations.set(x.data(), tokens, columns);
-        activations.require(ActivationKind::kBf16, pool);
-        std::vector<float> expected;
-        for (std::int64_t t = 0; t < tokens; ++t) {
-          for (std::int64_t r = 0; r < rows; ++r) {
-            expected.push_back(product(x.data() + t * columns, bits.data() + r * columns, columns));
-          }
-        }
-        for (const Table& table : tables()) {
-          std::vector<float> y(expected.size(), -1.0f);
-          matmul_with_table(*table.table, w, activations, y.data(), rows, pool);
-          ASSERT_TRUE(same_bits(y, expected))
-              << table.name << " " << rows << " x " << columns << ", " << tokens << " tokens";
-        }
+        expect_contracts_bits(bits, x, rows, columns, tokens, pool);
+        if (HasFatalFailure()) return;
       }
+    }
+  }
+}
+
+// So many tokens that pairs are taken by lane, of rows up to longer than a panel of them.
+TEST(Bf16Matmul, ManyTokensGiveTheContractsBits) {
+  ThreadPool pool(2);
+  constexpr std::int64_t kRows = 37, kMany = kManyPairTokens + 35;
+  for (const std::int64_t columns : {2, 34, 95, 1024, 5000}) {
+    const auto bits = random_bf16(kRows * columns, static_cast<std::uint32_t>(columns));
+    const auto x = random_floats(static_cast<std::size_t>(kMany * columns), 3, 2.0f);
+    for (const std::int64_t rows : {std::int64_t{1}, kRows}) {
+      for (const std::int64_t tokens : {kManyPairTokens, kMany}) {
+        expect_contracts_bits(bits, x, rows, columns, tokens, pool);
+        if (HasFatalFailure()) return;
+      }
+    }
+  }
+}
+
+// Products too small for a float leave -0, which the padding of the last columns makes +0.
+TEST(Bf16Matmul, SignsOfZeros) {
+  ThreadPool pool(1);
+  constexpr std::int64_t kRows = 5;
+  for (const std::int64_t columns : {32, 34}) {
+    const std::vector<std::uint16_t> bits(static_cast<std::size_t>(kRows * columns),
+                                          float_to_bf16(-1e-30f));
+    const std::vector<float> x(static_cast<std::size_t>(kManyPairTokens * columns), 1e-30f);
+    ASSERT_EQ(std::signbit(product(x.data(), bits.data(), columns)), columns == 32);
+    for (const std::int64_t tokens : {std::int64_t{3}, kManyPairTokens}) {
+      expect_contracts_bits(bits, x, kRows, columns, tokens, pool);
+      if (HasFatalFailure()) return;
     }
   }
 }
@@ -124,23 +164,29 @@ TEST(Bf16Matmul, PartsOfActivationsAreTaken) {
   ThreadPool pool(2);
   constexpr std::int64_t kColumns = 40, kWidth = 133, kRows = 5;
   const auto bits = random_bf16(kRows * kColumns, 5);
-  const auto x = random_floats(7 * kWidth, 7);
   const WeightMatrix w = matrix_of(bits, kRows, kColumns, pool);
-  Activations activations;
-  activations.set(x.data(), 7, kWidth);
-  activations.require(ActivationKind::kBf16, pool);
-  for (const Table& table : tables()) {
-    std::vector<float> y(4 * kRows);
-    const MatmulTask task = {&w, 2, 4, 93, y.data(), kRows};
-    matmul_tasks_with_table(*table.table, {&task, 1}, activations, pool);
-    for (std::int64_t t = 0; t < 4; ++t) {
-      for (std::int64_t r = 0; r < kRows; ++r) {
-        EXPECT_EQ(y[static_cast<std::size_t>(t * kRows + r)],
-                  product(x.data() + (t + 2) * kWidth + 93, bits.data() + r * kColumns, kColumns))
-            << table.name;
+  const auto check = [&](std::int64_t tokens, std::int64_t first_column) {
+    const auto x = random_floats(static_cast<std::size_t>((tokens + 3) * kWidth), 7);
+    Activations activations;
+    activations.set(x.data(), tokens + 3, kWidth);
+    activations.require(ActivationKind::kBf16, pool);
+    for (const Table& table : tables()) {
+      std::vector<float> y(static_cast<std::size_t>(tokens * kRows));
+      const MatmulTask task = {&w, 2, tokens, first_column, y.data(), kRows};
+      matmul_tasks_with_table(*table.table, {&task, 1}, activations, pool);
+      for (std::int64_t t = 0; t < tokens; ++t) {
+        for (std::int64_t r = 0; r < kRows; ++r) {
+          EXPECT_EQ(y[static_cast<std::size_t>(t * kRows + r)],
+                    product(x.data() + (t + 2) * kWidth + first_column, bits.data() + r * kColumns,
+                            kColumns))
+              << table.name;
+        }
       }
     }
-  }
+  };
+  check(4, 93);
+  check(kManyPairTokens, 64);
+  check(kManyPairTokens, 93);
 }
 
 TEST(Bf16Matmul, InfinitiesAndNansPassAndSubnormalsAreZero) {

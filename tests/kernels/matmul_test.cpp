@@ -273,7 +273,7 @@ void expect_same_for_all_sets(DType dtype, std::int64_t rows, std::int64_t colum
 TEST_P(FloatMatmul, ManyLongRows) {
   // A share of a thread's jobs is then more than kWideLaneUnitRows.
   const std::int64_t rows = 20 * kWideLaneUnitRows * pool().size() + 23;
-  expect_same_for_all_sets(GetParam(), rows, kWideLaneColumns + 52, 37);
+  expect_same_for_all_sets(GetParam(), rows, kWideLaneWords + 52, 37);
 }
 
 // Rows so many that a job reads them from streams of several, with all numbers of tokens up to

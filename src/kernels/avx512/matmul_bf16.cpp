@@ -1,6 +1,7 @@
 // Compiled for AVX512_BF16 as well; entered only where the machine has it.
 #include "kernels/avx512/matmul_entries.h"
 #include "kernels/avx512/vectors.h"
+#include "kernels/vectors/float_lanes.h"
 #include "kernels/vectors/float_tiles.h"
 
 namespace sampan {
@@ -27,8 +28,18 @@ struct ProcessorPairs {
   }
 };
 
+// Words of two columns.
+struct ProcessorPairWords {
+  static Floats multiply_add(Floats x, Floats w, Floats sum) {
+    return ProcessorPairs::multiply_add(_mm512_castps_si512(x), _mm512_castps_si512(w), sum);
+  }
+};
+
 }  // namespace
 
-FloatKernel bf16_kernel_avx512() { return multiply_floats<ProcessorPairs>; }
+void add_bf16_entries_avx512(MatmulTable& table) {
+  table.bf16_pairs = multiply_floats<ProcessorPairs>;
+  table.bf16_pair_lanes = multiply_lanes<ProcessorPairWords, float>;
+}
 
 }  // namespace sampan

@@ -12,7 +12,7 @@ void add_float_entries_avx512(MatmulTable& table);
 void add_lane_entries_avx512(MatmulTable& table);
 void add_quantize_entries_avx512(MatmulTable& table);
 
-// MatmulTable::bf16_pairs by vdpbf16ps, for machines with AVX512_BF16.
-FloatKernel bf16_kernel_avx512();
+// bf16_pairs and bf16_pair_lanes by vdpbf16ps, for machines with AVX512_BF16.
+void add_bf16_entries_avx512(MatmulTable& table);
 
 }  // namespace sampan

@@ -18,7 +18,7 @@ MatmulTable make_base_table() {
 
 MatmulTable make_table() {
   MatmulTable table = make_base_table();
-  if (has_bf16_products()) table.bf16_pairs = bf16_kernel_avx512();
+  if (has_bf16_products()) add_bf16_entries_avx512(table);
   return table;
 }
 

@@ -14,7 +14,7 @@
 // LaneKernel (kernels/matmul_table.h) for the registers of x86-64: products of rows of plain floats
 // with many tokens. The 16 virtual lanes of the outputs are taken one after the other: a register
 // holds the same lane of several rows, and the weights, widened and turned into a panel of (16
-// lanes, groups of 16 columns, rows), meet a few tokens at a time. What is added to a lane comes in
+// lanes, groups of 16 words, rows), meet a few tokens at a time. What is added to a lane comes in
 // the order of the columns, so the bits are those of float_tiles.h, which reads each weight once as
 // it lies and suits few tokens.
 namespace sampan {
@@ -23,7 +23,9 @@ namespace {
 // Some tokens by two registers of rows; beside their sums two vectors of weights, one activation.
 constexpr int kPanelRegisters = 2;
 constexpr int kPanelRowCount = kPanelRegisters * kVector;
-constexpr int kMostTokens = kMaxSums / kPanelRegisters;
+// The lanes of more would not stay in the first-level cache (measured).
+constexpr int kMostTokens = 6;
+static_assert(kMostTokens * kPanelRegisters <= kMaxSums);
 // The fewest where any number of tokens is cut into tiles of nearly equal size.
 constexpr int least_tokens() {
   std::int64_t least = kMostTokens;
@@ -34,10 +36,10 @@ constexpr int least_tokens() {
   return static_cast<int>(least);
 }
 constexpr int kLeastTokens = least_tokens();
-// Columns of a panel: it stays in the second-level cache.
-constexpr std::int64_t kStretch = kWideLaneColumns;
+// Words of a panel's rows: it stays in the second-level cache.
+constexpr std::int64_t kStretch = kWideLaneWords;
 constexpr std::int64_t kPanelFloats = (kStretch / kLanes | 1) * kLanes * kPanelRowCount;
-// Where the columns are more, a stretch of the activations meets so many panels before the next one
+// Where the words are more, a stretch of the activations meets so many panels before the next one
 // does, so that it stays in a cache, and the lanes of so many tokens with each are kept meanwhile.
 constexpr std::int64_t kKeptPanels = kWideLaneUnitRows / kPanelRowCount;
 constexpr std::int64_t kKeptTokens = kLaneJobTokens;
@@ -49,6 +51,11 @@ constexpr std::int64_t panel_lane_stride(std::int64_t groups) {
 }
 static_assert((kPanelFloats + kKeptPanels * kKeptTokens * kTokenLanes) * sizeof(float) <=
               kJobScratchBytes);
+
+// A column a word.
+struct ExactWords {
+  static Floats multiply_add(Floats x, Floats w, Floats sum) { return add_product(x, w, sum); }
+};
 
 // Eight weights.
 inline __m256 widen_eight(const float* w) { return _mm256_loadu_ps(w); }
@@ -78,7 +85,7 @@ SAMPAN_INLINE inline void transpose(__m256 (&v)[8]) {
   });
 }
 
-// 16 columns of 8 rows into a panel: lane l at out + l * lane_stride.
+// 16 words of 8 rows into a panel: lane l at out + l * lane_stride.
 template <typename T>
 SAMPAN_INLINE inline void turn_group(const std::byte* const (&rows)[8], std::int64_t offset,
                                      float* out, std::int64_t lane_stride) {
@@ -114,14 +121,14 @@ SAMPAN_INLINE inline void turn_group(const std::byte* const (&rows)[8], std::int
   }
 }
 
-// `columns` columns of up to kPanelRowCount rows from w on, into a panel whose lanes are `groups`
-// groups long. Rows that are not there repeat the last one; in the last group the columns that are
+// `words` words of up to kPanelRowCount rows from w on, into a panel whose lanes are `groups`
+// groups long. Rows that are not there repeat the last one; in the last group the words that are
 // not there are zeros.
 template <typename T>
-void turn_weights(const std::byte* w, std::int64_t w_stride, std::int64_t rows,
-                  std::int64_t columns, std::int64_t groups, float* panel) {
+void turn_weights(const std::byte* w, std::int64_t w_stride, std::int64_t rows, std::int64_t words,
+                  std::int64_t groups, float* panel) {
   constexpr std::int64_t kBytes = sizeof(T);
-  const std::int64_t whole = columns / kLanes, lane_stride = panel_lane_stride(groups);
+  const std::int64_t whole = words / kLanes, lane_stride = panel_lane_stride(groups);
   for (std::int64_t first = 0; first < rows; first += 8) {
     const std::byte* from[8];
     for (std::int64_t r = 0; r < 8; ++r) {
@@ -136,7 +143,7 @@ void turn_weights(const std::byte* w, std::int64_t w_stride, std::int64_t rows,
     const std::byte* last[8];
     for (int r = 0; r < 8; ++r) {
       __builtin_memcpy(padded[r], from[r] + whole * kLanes * kBytes,
-                       static_cast<std::size_t>(columns % kLanes) * kBytes);
+                       static_cast<std::size_t>(words % kLanes) * kBytes);
       last[r] = padded[r];
     }
     turn_group<T>(last, 0, out, lane_stride);
@@ -146,7 +153,7 @@ void turn_weights(const std::byte* w, std::int64_t w_stride, std::int64_t rows,
 // A panel and the tokens that it meets.
 struct LaneRun {
   const float* panel;
-  std::int64_t columns;
+  std::int64_t words;
   std::int64_t groups;
   std::int64_t rows;
   const float* x;
@@ -212,9 +219,14 @@ struct Fetch {
   }
 };
 
-template <int kTokens>
+template <typename P, int kTokens>
 [[gnu::noinline]] void multiply_panel(const LaneRun& run, Fetch& ahead) {
-  const std::int64_t whole = run.columns / kLanes, rest = run.columns % kLanes;
+  const std::int64_t whole = run.words / kLanes, rest = run.words % kLanes;
+  if (run.last) {  // later the stores of the next tile's lanes would wait behind those of these
+    for (int t = 0; t < kTokens; ++t) {
+      for (int row = 0; row < run.rows; row += 16) prefetch(run.y + t * run.y_stride + row);
+    }
+  }
   const float* w = run.panel;
   float* kept = run.kept;
   for (int lane = 0; lane < kLanes; ++lane) {
@@ -237,7 +249,8 @@ template <int kTokens>
     for (std::int64_t g = 0; g < count; ++g) {
       add_products<kTokens, kPanelRegisters>(
           sums, [&](int t) SAMPAN_INLINE { return broadcast(x[t][g]); },
-          [&](int h) SAMPAN_INLINE { return load(w + g * kPanelRowCount + h * kVector); });
+          [&](int h) SAMPAN_INLINE { return load(w + g * kPanelRowCount + h * kVector); },
+          [](Floats a, Floats b, Floats sum) SAMPAN_INLINE { return P::multiply_add(a, b, sum); });
     }
     for_kept([&](Floats& sum, float* at) SAMPAN_INLINE {
       // The padding's product is +0, which makes -0 to +0.
@@ -251,15 +264,16 @@ template <int kTokens>
 }
 
 // tokens is in [kLeast, kLargest].
-template <int kLargest>
+template <typename P, int kLargest>
 void multiply_some(const LaneRun& run, std::int64_t tokens, Fetch& ahead) {
   if constexpr (kLargest > kLeastTokens) {
-    if (tokens < kLargest) return multiply_some<kLargest - 1>(run, tokens, ahead);
+    if (tokens < kLargest) return multiply_some<P, kLargest - 1>(run, tokens, ahead);
   }
-  multiply_panel<kLargest>(run, ahead);
+  multiply_panel<P, kLargest>(run, ahead);
 }
 
 // Some tokens with a panel, in tiles of nearly equal size.
+template <typename P>
 void multiply_all(LaneRun run, std::int64_t tokens, Fetch ahead) {
   const std::int64_t tiles = (tokens + kMostTokens - 1) / kMostTokens;
   const bool is_whole = run.first && run.last;  // nothing is kept from tile to tile
@@ -267,7 +281,7 @@ void multiply_all(LaneRun run, std::int64_t tokens, Fetch ahead) {
   for (std::int64_t tile = 0; tile < tiles; ++tile) {
     const std::int64_t left = tiles - tile;
     const std::int64_t now = (tokens + left - 1) / left;
-    multiply_some<kMostTokens>(run, now, ahead);
+    multiply_some<P, kMostTokens>(run, now, ahead);
     run.x += now * run.x_stride;
     run.y += now * run.y_stride;
     if (!is_whole) run.kept += now * kTokenLanes;
@@ -276,16 +290,16 @@ void multiply_all(LaneRun run, std::int64_t tokens, Fetch ahead) {
 }
 
 // kKeptPanels panels at most.
-template <typename T>
+template <typename P, typename T>
 void multiply_panels(const LaneJob& job, std::int64_t first_row, std::int64_t end_row) {
   auto* const panel = reinterpret_cast<float*>(job.scratch);
-  for (std::int64_t from = 0; from < job.columns; from += kStretch) {
+  for (std::int64_t from = 0; from < job.words; from += kStretch) {
     LaneRun run;
     run.panel = panel;
     run.first = from == 0;
-    run.last = job.columns - from <= kStretch;
-    run.columns = run.last ? job.columns - from : kStretch;
-    run.groups = (run.columns + kLanes - 1) / kLanes;
+    run.last = job.words - from <= kStretch;
+    run.words = run.last ? job.words - from : kStretch;
+    run.groups = (run.words + kLanes - 1) / kLanes;
     run.x = job.x + from / kLanes;
     run.x_stride = job.x_stride;
     run.x_lane_stride = job.lane_stride;
@@ -295,28 +309,29 @@ void multiply_panels(const LaneJob& job, std::int64_t first_row, std::int64_t en
       const std::byte* const w = job.w + row * job.w_stride + from * std::int64_t{sizeof(T)};
       run.rows = end_row - row < kPanelRowCount ? end_row - row : kPanelRowCount;
       run.y = job.y + row;
-      turn_weights<T>(w, job.w_stride, run.rows, run.columns, run.groups, panel);
+      turn_weights<T>(w, job.w_stride, run.rows, run.words, run.groups, panel);
       // After the last rows of a job those of the next one, mostly.
       const Fetch ahead = {.w = w + kPanelRowCount * job.w_stride,
                            .w_stride = job.w_stride,
-                           .row_lines = (run.columns * std::int64_t{sizeof(T)} + 63) / 64};
-      multiply_all(run, job.tokens, ahead);
+                           .row_lines = (run.words * std::int64_t{sizeof(T)} + 63) / 64};
+      multiply_all<P>(run, job.tokens, ahead);
       run.kept += kKeptTokens * kTokenLanes;
     }
   }
 }
 
-template <typename T>
+// P says how words are multiplied, T how they are read.
+template <typename P, typename T>
 void multiply_lanes(const LaneJob& job) {
   constexpr std::int64_t kRowsAtOnce = kKeptPanels * kPanelRowCount;
   for (std::int64_t row = 0; row < job.rows; row += kRowsAtOnce) {
-    multiply_panels<T>(job, row, job.rows - row < kRowsAtOnce ? job.rows : row + kRowsAtOnce);
+    multiply_panels<P, T>(job, row, job.rows - row < kRowsAtOnce ? job.rows : row + kRowsAtOnce);
   }
 }
 
-void order_lanes(const float* x, std::int64_t columns, std::int64_t lane_stride, float* out) {
+void order_lanes(const float* x, std::int64_t words, std::int64_t lane_stride, float* out) {
   std::int64_t k = 0;
-  for (; k + 8 * kLanes <= columns; k += 8 * kLanes) {
+  for (; k + 8 * kLanes <= words; k += 8 * kLanes) {
     for (int first = 0; first < kLanes; first += 8) {
       __m256 v[8];
       unroll<8>([&](auto g) SAMPAN_INLINE {
@@ -329,13 +344,13 @@ void order_lanes(const float* x, std::int64_t columns, std::int64_t lane_stride,
       });
     }
   }
-  for (; k < columns; ++k) out[k % kLanes * lane_stride + k / kLanes] = x[k];
+  for (; k < words; ++k) out[k % kLanes * lane_stride + k / kLanes] = x[k];
 }
 
 inline void add_lane_entries(MatmulTable& table) {
-  table.lanes[static_cast<int>(DType::kF32)] = multiply_lanes<float>;
-  table.lanes[static_cast<int>(DType::kF16)] = multiply_lanes<std::uint16_t>;
-  table.lanes[static_cast<int>(DType::kBF16)] = multiply_lanes<Bf16>;
+  table.lanes[static_cast<int>(DType::kF32)] = multiply_lanes<ExactWords, float>;
+  table.lanes[static_cast<int>(DType::kF16)] = multiply_lanes<ExactWords, std::uint16_t>;
+  table.lanes[static_cast<int>(DType::kBF16)] = multiply_lanes<ExactWords, Bf16>;
   table.order_lanes = order_lanes;
   table.lane_unit_rows = kPanelRowCount;
 }
