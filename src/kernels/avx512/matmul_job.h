@@ -2,14 +2,19 @@
 
 #include "kernels/avx512/matmul_panels.h"
 
-// A PanelJob of one format: two panels by two, tokens in tiles of a few.
+// A PanelJob of one format: few tokens with a panel after the other, more with two panels at a time
+// and in tiles of a few.
 namespace sampan {
 namespace {
 
+// Up to so many tokens one panel at a time and all tokens at once: the weights come from memory, in
+// one stream.
+constexpr int kSinglePanelTokens = 8;
+// A tile of tokens with two panels: the most, and the fewest where there are several of nearly
+// equal size.
 constexpr int kMaxTokens = 5;
-// Up to so many tokens one panel at a time: the weights come from memory, in one stream.
-constexpr int kSinglePanelTokens = 2;
-static_assert(kMaxTokens <= 2 * (kSinglePanelTokens + 1), "tiles of equal size may be smaller");
+constexpr int kLeastTokens = (kMaxTokens + 1) / 2;
+static_assert(kSinglePanelTokens >= kMaxTokens);  // so there are always several
 // From so many tokens on it pays to unpack codes to bytes once for all of them, where unpacking is
 // dear (F::kDearCodes).
 constexpr std::int64_t kUnpackTokens = 16;
@@ -92,7 +97,7 @@ void run_job_tokens(const PanelRun<kPanels>& run, std::int64_t tokens, std::uint
     if constexpr (F::kDearCodes) {
       if (tokens >= kUnpackTokens) return run_unpacked<F>(run, tokens, bytes);
     }
-    run_all_tokens<F, typename F::Codes, kSinglePanelTokens + 1, kMaxTokens>(run, tokens);
+    run_all_tokens<F, typename F::Codes, kLeastTokens, kMaxTokens>(run, tokens);
   }
 }
 
