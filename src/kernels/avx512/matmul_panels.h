@@ -108,7 +108,8 @@ SAMPAN_INLINE inline void finish(const PanelRun<kPanels>& run,
 }
 
 // Fetches weights while others are multiplied: the same bytes with each 32 columns, since all lines
-// of a tile of 256 at once are more than a core can wait for.
+// of a tile of 256 at once are more than a core can wait for. Into the second-level cache: what is
+// on its way to the first keeps loads from the second waiting (measured on Zen 4).
 class Fetch {
  public:
   template <int kPanels>
@@ -117,7 +118,7 @@ class Fetch {
   SAMPAN_INLINE void next_columns() {
     due_ += step_;
     for (; ahead_ < due_; ahead_ += 64) {
-      _mm_prefetch(reinterpret_cast<const char*>(ahead_), _MM_HINT_T0);
+      _mm_prefetch(reinterpret_cast<const char*>(ahead_), _MM_HINT_T1);
     }
   }
 
