@@ -26,11 +26,6 @@ bool is_by_lane(const MatmulTable& table, const MatmulTask& task, const WeightMa
          w.activations() == ActivationKind::kFloat && task.first_column % kLanes == 0;
 }
 
-bool is_by_lane(const MatmulTable& table, const MatmulTask& task) {
-  return is_by_lane(table, task, *task.w) ||
-         (task.up != nullptr && is_by_lane(table, task, *task.up));
-}
-
 namespace {
 
 // A job's activations should stay in a core's second-level cache while all weights pass by.

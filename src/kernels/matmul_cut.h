@@ -13,12 +13,11 @@ namespace sampan {
 // Weights that lie in rows of plain floats, not in panels.
 bool has_float_rows(const WeightMatrix& w);
 
-// What a lane takes at once of a row of plain floats: a column, or two that are rounded to BF16.
+// Words (LaneJob) of a row of plain floats.
 std::int64_t lane_words(const WeightMatrix& w);
 
-// Whether the products of a task with w, or with one of its matrices, go by the order of the lanes.
+// Whether the products of a task with w, one of its matrices, go by the order of the lanes.
 bool is_by_lane(const MatmulTable& table, const MatmulTask& task, const WeightMatrix& w);
-bool is_by_lane(const MatmulTable& table, const MatmulTask& task);
 
 // Outputs of one of the two products of a gated job: a third of a second-level cache at most, since
 // both are read again right away.
